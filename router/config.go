@@ -1,0 +1,69 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// Config says what a router serves. Only Realms is required.
+type Config struct {
+	Realms          []RealmConfig
+	Agent           string         // sent in WELCOME; default "wampgate"
+	Log             zerolog.Logger // the zero value is silent
+	HelloTimeout    time.Duration  // for a HELLO on a new transport; default 10 s
+	IdleTimeout     time.Duration  // for a new HELLO after a session on the same transport; default 60 s
+	FarewellTimeout time.Duration  // for what is queued, and the last word, when a session ends; default 2 s
+	QueueMessages   int            // outbound, of one connection; default 8192
+	QueueBytes      int            // outbound, of one connection; default 64 MiB. One message always fits an empty queue
+}
+
+// RealmConfig is one realm.
+type RealmConfig struct {
+	Name wampcore.URI
+	// Strict ends a session whose request ids have gaps or repeat, and asks callees for progressive results only if they
+	// can be interrupted: both are the letter of the RFC, and more than real clients keep.
+	Strict bool
+}
+
+func (c Config) withDefaults() Config {
+	if c.Agent == "" {
+		c.Agent = "wampgate"
+	}
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{{&c.HelloTimeout, 10 * time.Second}, {&c.IdleTimeout, time.Minute}, {&c.FarewellTimeout, 2 * time.Second}} {
+		if *d.v <= 0 {
+			*d.v = d.def
+		}
+	}
+	if c.QueueMessages <= 0 {
+		c.QueueMessages = 8192
+	}
+	if c.QueueBytes <= 0 {
+		c.QueueBytes = 64 << 20
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	if len(c.Realms) == 0 {
+		return errors.New("router: no realm is configured")
+	}
+	seen := map[wampcore.URI]bool{}
+	for _, realm := range c.Realms {
+		switch {
+		case !realm.Name.Valid(false):
+			return fmt.Errorf("router: %q is no URI, so it cannot name a realm", realm.Name)
+		case seen[realm.Name]:
+			return fmt.Errorf("router: realm %s is configured twice", realm.Name)
+		}
+		seen[realm.Name] = true
+	}
+	return nil
+}

@@ -1,0 +1,204 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+var (
+	errShutdown = &wampcore.Error{URI: wampcore.CloseSystemShutdown, Message: "the router shuts down"}
+	errSlow     = &wampcore.Error{URI: wampcore.CloseSlowConsumer, Message: "the peer does not read fast enough"}
+
+	errGoodbye = errors.New("router: peer said goodbye")
+	errAbort   = errors.New("router: peer aborted")
+	errIdle    = errors.New("router: no session was opened")
+)
+
+// flushEvery is how many messages are routed at the most before what they queued is flushed.
+const flushEvery = 256
+
+// conn is a transport with its outbound queue. It serves sessions one after another.
+type conn struct {
+	// Set before serve, never changed after.
+	router *Router
+	t      wampcore.Transport
+	peer   Peer
+
+	out queue
+
+	// Owned by the reader.
+	batch  batch
+	routed int // since the last flush
+
+	mu    sync.Mutex
+	cause error // why the connection has to end; the first one counts
+}
+
+func newConn(r *Router, t wampcore.Transport, peer Peer) *conn {
+	c := &conn{router: r, t: t, peer: peer}
+	c.out.maxMessages, c.out.maxBytes = r.cfg.QueueMessages, r.cfg.QueueBytes
+	c.out.idle.L = &c.out.mu
+	return c
+}
+
+// stop makes the reader end the connection. It does not wait and may be called with any lock held.
+func (c *conn) stop(cause error) {
+	c.mu.Lock()
+	first := c.cause == nil
+	if first {
+		c.cause = cause
+	}
+	c.mu.Unlock()
+	if first {
+		c.t.Interrupt()
+	}
+}
+
+// serve runs the connection's sessions. When it returns, no goroutine of the connection is left.
+func (c *conn) serve() error {
+	wait := c.router.cfg.HelloTimeout
+	timeout := error(wampcore.Violation("no HELLO came within %s", wait))
+	for {
+		s, err := c.handshake(wait, timeout)
+		if err == nil {
+			err = c.run(s)
+		}
+		if !errors.Is(err, errGoodbye) {
+			c.end(s, err)
+			return err
+		}
+		c.batch.send(s, &wampcore.Goodbye{Reason: wampcore.CloseGoodbyeAndOut})
+		wait, timeout = c.router.cfg.IdleTimeout, errIdle
+	}
+}
+
+// run serves one session until something ends it, and then takes it out of its realm.
+func (c *conn) run(s *session) (err error) {
+	started := time.Now()
+	s.log.Info().Msg("session joined")
+	defer func() {
+		if p := recover(); p != nil { // a bug of ours: it costs this session, not the process
+			s.log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("routing panicked")
+			err = fmt.Errorf("router: panic: %v", p)
+		}
+		s.realm.leave(&c.batch, s)
+		s.logEnd(err, time.Since(started))
+	}()
+	for {
+		m, err := c.receive()
+		if err != nil {
+			return err
+		}
+		if err := s.route(&c.batch, m); err != nil {
+			return err
+		}
+	}
+}
+
+// receive returns the next message. Before it waits for one, it flushes what the last ones queued.
+func (c *conn) receive() (wampcore.Message, error) {
+	if c.routed++; c.routed >= flushEvery || !c.t.Ready() {
+		c.batch.flush()
+		c.routed = 0
+	}
+	m, err := c.t.Receive()
+	if errors.Is(err, wampcore.ErrInterrupted) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return nil, c.cause
+	}
+	return m, err
+}
+
+// flush writes what is queued, unless somebody else does. It never waits for the peer: if that has to be, a goroutine
+// does it, which ends when the queue is empty or the transport fails.
+func (c *conn) flush() {
+	if c.out.begin() && !c.write() {
+		go func() {
+			for c.flushed(c.t.Flush()) && !c.write() {
+			}
+		}()
+	}
+}
+
+// write writes until there is nothing left, or until the transport has to be waited for: then it returns false.
+func (c *conn) write() bool {
+	for {
+		ms := c.out.next()
+		if len(ms) == 0 {
+			return true
+		}
+		sent, err := c.t.Write(ms)
+		if !c.flushed(err) {
+			return true
+		}
+		if !sent {
+			return false
+		}
+	}
+}
+
+// flushed reports whether writing went well. If not, the connection is over.
+func (c *conn) flushed(err error) bool {
+	if err == nil {
+		return true
+	}
+	c.out.fail()
+	c.stop(fmt.Errorf("write: %w", err))
+	return false
+}
+
+// end says the last word, sees to it that it reaches the peer if that listens, and closes the transport. s is nil where
+// there was no session.
+func (c *conn) end(s *session, cause error) {
+	last := farewell(s, cause)
+	c.out.close(last, errors.Is(cause, errSlow))
+	cut := time.AfterFunc(c.router.cfg.FarewellTimeout, func() { _ = c.t.Close(0) })
+	c.batch.flush()
+	c.flush()
+	c.out.wait()
+	cut.Stop()
+	grace := c.router.cfg.FarewellTimeout
+	if last == nil && !errors.Is(cause, errIdle) {
+		grace = 0 // the peer is gone, or does not want to hear from us
+	}
+	_ = c.t.Close(grace)
+}
+
+// farewell returns the message that tells the peer why it is ended, nil where nobody listens. ABORT is never answered.
+func farewell(s *session, cause error) wampcore.Message {
+	if e, ok := errors.AsType[*wampcore.ProtocolError](cause); ok {
+		reason := e.URI
+		if reason == "" {
+			reason = wampcore.ErrProtocolViolation
+		}
+		return &wampcore.Abort{Details: wampcore.CloseDetails{Message: e.Message}, Reason: reason}
+	}
+	e, ok := errors.AsType[*wampcore.Error](cause)
+	switch {
+	case !ok:
+		return nil
+	case s == nil:
+		return &wampcore.Abort{Details: wampcore.CloseDetails{Message: e.Message}, Reason: e.URI}
+	default:
+		return &wampcore.Goodbye{Details: wampcore.CloseDetails{Message: e.Message}, Reason: e.URI}
+	}
+}
+
+// logger returns the log of one session.
+func (c *conn) logger(s *session) zerolog.Logger {
+	return c.router.cfg.Log.With().
+		Str("realm", string(s.realm.name)).
+		Uint64("session", uint64(s.id)).
+		Str("authid", s.authID).
+		Str("transport", c.peer.Transport).
+		Str("peer", c.peer.Address).
+		Logger()
+}

@@ -1,0 +1,105 @@
+package router
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// handshake waits for HELLO and answers it with WELCOME. An *Error or *ProtocolError becomes an ABORT.
+func (c *conn) handshake(wait time.Duration, timeout error) (*session, error) {
+	timer := time.AfterFunc(wait, func() { c.stop(timeout) })
+	defer timer.Stop()
+	m, err := c.receive()
+	if err != nil {
+		return nil, err
+	}
+	switch m := m.(type) {
+	case *wampcore.Hello:
+		return c.hello(m)
+	case *wampcore.Abort:
+		return nil, errAbort
+	default:
+		return nil, wampcore.Violation("message %d came before HELLO", m.Type())
+	}
+}
+
+func (c *conn) hello(m *wampcore.Hello) (*session, error) {
+	realm, err := c.router.realm(m.Realm)
+	if err != nil {
+		return nil, err
+	}
+	roles := m.Details.Roles
+	if !slices.ContainsFunc(clientRoles[:], roles.Has) {
+		return nil, wampcore.Violation("HELLO announces none of the roles publisher, subscriber, caller, callee")
+	}
+	if methods := m.Details.AuthMethods; len(methods) > 0 && !slices.Contains(methods, anonymous) {
+		return nil, &wampcore.Error{
+			URI:     wampcore.ErrNoMatchingAuthMethod,
+			Message: "this router offers the authentication method anonymous only",
+		}
+	}
+	s := &session{
+		conn:     c,
+		realm:    realm,
+		id:       wampcore.NewID(),
+		roles:    roles,
+		agent:    m.Details.Agent,
+		authID:   newAuthID(),
+		authRole: anonymous,
+		authMeth: anonymous,
+		authProv: "static",
+	}
+	s.log = c.logger(s)
+	realm.join(&c.batch, s, s.welcome())
+	return s, nil
+}
+
+const anonymous = "anonymous"
+
+var clientRoles = [...]wampcore.Role{ //nolint:gochecknoglobals // a constant table
+	wampcore.RolePublisher, wampcore.RoleSubscriber, wampcore.RoleCaller, wampcore.RoleCallee,
+}
+
+// realm returns the realm with this name; an error is for ABORT, since there is no session yet to answer with ERROR.
+func (r *Router) realm(name wampcore.URI) (*realm, error) {
+	if !name.Valid(false) {
+		return nil, &wampcore.Error{URI: wampcore.ErrInvalidURI, Message: "the realm's name is no URI"}
+	}
+	realm := r.realms[name]
+	if realm == nil {
+		return nil, &wampcore.Error{URI: wampcore.ErrNoSuchRealm, Message: "no such realm"}
+	}
+	return realm, nil
+}
+
+// HasRealm reports whether the router serves a realm with this name.
+func (r *Router) HasRealm(name wampcore.URI) bool { return r.realms[name] != nil }
+
+// newAuthID returns the name of an anonymous peer. What such a peer calls itself is not believed.
+func newAuthID() string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(wampcore.NewID()))
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// routerRoles is what WELCOME announces: only what is whole.
+func routerRoles() wampcore.Roles {
+	var roles wampcore.Roles
+	roles.Add(wampcore.RoleBroker,
+		wampcore.PatternBasedSubscription,
+		wampcore.PublisherExclusion,
+		wampcore.PublisherIdentification,
+		wampcore.SubscriberBlackwhiteListing)
+	roles.Add(wampcore.RoleDealer,
+		wampcore.CallCanceling,
+		wampcore.CallTimeout,
+		wampcore.CallerIdentification,
+		wampcore.PatternBasedRegistration,
+		wampcore.ProgressiveCallResults,
+		wampcore.SharedRegistration)
+	return roles
+}

@@ -1,0 +1,147 @@
+package router
+
+import (
+	"sync"
+
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// messageOverhead is what a queued message counts beside its payload, in bytes.
+const messageOverhead = 64
+
+// queue is what waits to be written to one connection. Anyone may put, nobody blocks; one goroutine at a time writes.
+type queue struct {
+	maxMessages, maxBytes int
+
+	mu      sync.Mutex
+	idle    sync.Cond // signalled when writing ends
+	items   []wampcore.Message
+	spare   []wampcore.Message // the writer's: what items was before
+	bytes   int
+	writing bool
+	closed  bool // nothing more may be put
+}
+
+// put queues m. It reports whether somebody has to flush, which is then the caller's to see to, and whether the queue
+// is full: then m is not queued, and the peer has to be ended.
+func (q *queue) put(m wampcore.Message) (flush, full bool) {
+	size := messageSize(m)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false, false
+	}
+	if len(q.items) > 0 && (len(q.items) >= q.maxMessages || q.bytes+size > q.maxBytes) {
+		return false, true
+	}
+	flush = len(q.items) == 0 && !q.writing
+	q.items = append(q.items, m)
+	q.bytes += size
+	return flush, false
+}
+
+// begin takes over the writing; false means that there is nothing to write or that somebody else is writing.
+func (q *queue) begin() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.writing || len(q.items) == 0 {
+		return false
+	}
+	q.writing = true
+	return true
+}
+
+// next returns the messages to write next, for the one who writes. When there are none, the writing is over.
+func (q *queue) next() []wampcore.Message {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	clear(q.spare)
+	if len(q.items) == 0 {
+		q.writing = false
+		if cap(q.spare) > keepItems { // a burst's memory is not kept for good
+			q.spare = nil
+		}
+		q.idle.Broadcast()
+		return nil
+	}
+	q.items, q.spare = q.spare[:0], q.items
+	q.bytes = 0
+	return q.spare
+}
+
+// keepItems is how long a queue's list may be to be kept while there is nothing to write.
+const keepItems = 64
+
+// fail drops what waits, and what will come: the peer is gone. The one who writes calls it.
+func (q *queue) fail() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.items, q.spare, q.bytes = nil, nil, 0
+	q.writing = false
+	q.idle.Broadcast()
+}
+
+// close puts the last message, if there is one, and lets nothing more in. With drop, what waits is dropped before.
+func (q *queue) close(last wampcore.Message, drop bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return
+	}
+	q.closed = true
+	if drop {
+		q.items = nil
+	}
+	if last != nil {
+		q.items = append(q.items, last)
+	}
+}
+
+// wait waits until nobody writes.
+func (q *queue) wait() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.writing {
+		q.idle.Wait()
+	}
+}
+
+func messageSize(m wampcore.Message) int {
+	switch m := m.(type) {
+	case *wampcore.Event:
+		return m.Payload.Size() + messageOverhead
+	case *wampcore.Invocation:
+		return m.Payload.Size() + messageOverhead
+	case *wampcore.Result:
+		return m.Payload.Size() + messageOverhead
+	case *wampcore.ErrorMsg:
+		return m.Payload.Size() + messageOverhead
+	default:
+		return messageOverhead
+	}
+}
+
+// batch is a list of the connections that its owner has queued messages for and has to flush, once no lock is held.
+type batch struct {
+	touched []*conn
+}
+
+// send queues m for s. It never blocks: a peer that cannot keep up is ended.
+func (b *batch) send(s *session, m wampcore.Message) {
+	flush, full := s.conn.out.put(m)
+	switch {
+	case full:
+		s.conn.stop(errSlow)
+	case flush:
+		b.touched = append(b.touched, s.conn)
+	}
+}
+
+func (b *batch) flush() {
+	for i, c := range b.touched {
+		c.flush()
+		b.touched[i] = nil
+	}
+	b.touched = b.touched[:0]
+}

@@ -1,0 +1,113 @@
+package router
+
+import (
+	"context"
+	"sync"
+
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// Peer is what is known of the other end of a transport.
+type Peer struct {
+	Transport string            // websocket, rawsocket, pipe
+	Encoding  wampcore.Encoding // none for a pipe
+	Address   string
+}
+
+// Router attaches peers to realms.
+type Router struct {
+	cfg    Config
+	realms map[wampcore.URI]*realm // never changed
+
+	mu      sync.Mutex
+	conns   map[*conn]struct{}
+	closing bool
+	peers   sync.WaitGroup // added to while not closing
+}
+
+// New returns a router with no peers.
+func New(cfg Config) (*Router, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	r := &Router{cfg: cfg.withDefaults(), realms: map[wampcore.URI]*realm{}, conns: map[*conn]struct{}{}}
+	for _, rc := range cfg.Realms {
+		r.realms[rc.Name] = newRealm(rc)
+	}
+	return r, nil
+}
+
+// Attach serves the sessions of t, one after another, until it is over. It closes t. The error says why: nil if the peer
+// left in good order.
+func (r *Router) Attach(t wampcore.Transport, peer Peer) error {
+	c := r.admit(t, peer)
+	if c == nil {
+		_ = t.Close(0)
+		return errShutdown
+	}
+	defer r.release(c)
+	return c.serve()
+}
+
+// Dial attaches an in-process peer, which is a peer like any other.
+func (r *Router) Dial() wampcore.Transport {
+	near, far := wampcore.Pipe()
+	c := r.admit(far, Peer{Transport: "pipe"})
+	if c == nil {
+		_ = far.Close(0)
+		return near
+	}
+	go func() { // waited for by Shutdown, through release
+		defer r.release(c)
+		_ = c.serve()
+	}()
+	return near
+}
+
+func (r *Router) admit(t wampcore.Transport, peer Peer) *conn {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closing {
+		return nil
+	}
+	c := newConn(r, t, peer)
+	r.conns[c] = struct{}{}
+	r.peers.Add(1)
+	return c
+}
+
+func (r *Router) release(c *conn) {
+	r.mu.Lock()
+	delete(r.conns, c)
+	r.mu.Unlock()
+	r.peers.Done()
+}
+
+// Shutdown ends every session with GOODBYE wamp.close.system_shutdown and waits until all are gone. When ctx ends first,
+// what is left is cut, and Shutdown returns its error. New peers are refused from the first call on.
+func (r *Router) Shutdown(ctx context.Context) error {
+	r.each(func(c *conn) { c.stop(errShutdown) })
+	gone := make(chan struct{})
+	go func() {
+		r.peers.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		r.each(func(c *conn) { _ = c.t.Close(0) })
+		<-gone
+		return context.Cause(ctx)
+	}
+}
+
+// each closes the router to new peers and does f for every one that is attached.
+func (r *Router) each(f func(*conn)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closing = true
+	for c := range r.conns {
+		f(c)
+	}
+}
