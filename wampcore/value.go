@@ -1,0 +1,339 @@
+package wampcore
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+
+	"github.com/ugorji/go/codec"
+)
+
+// What applications put into messages and take out of them goes through ugorji/go/codec, in MessagePack alone: the other
+// encodings are transcoded, so that binary, integers and floats mean the same in all three.
+
+// msgpackHandle is never changed after it is made. It decodes only what Scan has let pass.
+var msgpackHandle = newMsgpackHandle() //nolint:gochecknoglobals // a constant
+
+func newMsgpackHandle() *codec.MsgpackHandle {
+	h := new(codec.MsgpackHandle)
+	h.MapType = reflect.TypeFor[map[string]any]()
+	h.WriteExt = true
+	h.PositiveIntUnsigned = true
+	h.InterfaceReset = true
+	h.MaxInitLen = 64
+	h.MaxDepth = maxDepth
+	return h
+}
+
+// NewPayload encodes arguments; either may be empty. Structs are encoded by their codec or json tags.
+func NewPayload(e Encoding, args []any, kwargs map[string]any) (Payload, error) {
+	p := Payload{Encoding: e}
+	if len(args) > 0 {
+		r, err := NewRaw(e, args)
+		if err != nil {
+			return Payload{}, err
+		}
+		p.Args = r.Bytes
+	}
+	if len(kwargs) > 0 {
+		r, err := NewRaw(e, kwargs)
+		if err != nil {
+			return Payload{}, err
+		}
+		p.Kwargs = r.Bytes
+	}
+	return p, nil
+}
+
+// NewRaw encodes one value.
+func NewRaw(e Encoding, v any) (Raw, error) {
+	var b []byte
+	if err := codec.NewEncoderBytes(&b, msgpackHandle).Encode(v); err != nil {
+		return Raw{}, fmt.Errorf("encode %T: %w", v, err)
+	}
+	if err := Scan(MessagePack, b); err != nil {
+		return Raw{}, fmt.Errorf("encode %T: %w", v, err)
+	}
+	return Raw{Encoding: e, Bytes: Payload{Encoding: MessagePack, Args: b}.Transcode(e).Args}, nil
+}
+
+// DecodeArgs decodes the positional arguments, one into each pointer. Where there are fewer arguments, the pointers left
+// over are left alone; where there are more, those are ignored.
+func (p Payload) DecodeArgs(into ...any) error {
+	if len(p.Args) == 0 {
+		return nil
+	}
+	if err := Scan(p.Encoding, p.Args); err != nil {
+		return fmt.Errorf("decode arguments: %w", err)
+	}
+	b := Payload{Encoding: p.Encoding, Args: p.Args}.Transcode(MessagePack).Args
+	h, err := msgpackHead(b, 0)
+	if err != nil || h.kind != kindList {
+		return fmt.Errorf("decode arguments: %w", errNotList)
+	}
+	i := h.size
+	for n := range min(h.n, len(into)) {
+		end, err := skipMsgpack(b, i)
+		if err != nil {
+			return fmt.Errorf("decode argument %d: %w", n, err)
+		}
+		if err := decodeMsgpack(b[i:end], into[n]); err != nil {
+			return fmt.Errorf("decode argument %d: %w", n, err)
+		}
+		i = end
+	}
+	return nil
+}
+
+// DecodeKwargs decodes the keyword arguments into a pointer to a map or a struct.
+func (p Payload) DecodeKwargs(into any) error {
+	if len(p.Kwargs) == 0 {
+		return nil
+	}
+	return Raw{Encoding: p.Encoding, Bytes: p.Kwargs}.Decode(into)
+}
+
+// Decode decodes the value into a pointer; no value leaves it alone.
+func (r Raw) Decode(into any) error {
+	if len(r.Bytes) == 0 {
+		return nil
+	}
+	if err := Scan(r.Encoding, r.Bytes); err != nil {
+		return fmt.Errorf("decode: %w", err)
+	}
+	return decodeMsgpack(Payload{Encoding: r.Encoding, Args: r.Bytes}.Transcode(MessagePack).Args, into)
+}
+
+func decodeMsgpack(b []byte, into any) error {
+	if err := codec.NewDecoderBytes(b, msgpackHandle).Decode(into); err != nil {
+		return fmt.Errorf("decode %T: %w", into, err)
+	}
+	return nil
+}
+
+// ref is one encoded value that was scanned, for the few that the protocol itself looks into: options and details. Its
+// methods insist on the exact type.
+type ref struct {
+	e Encoding
+	b []byte
+}
+
+var (
+	errNotBool   = errors.New("is not a boolean")
+	errNotInt    = errors.New("is not an integer")
+	errNotString = errors.New("is not a string")
+	errNotDict   = errors.New("is not a dict")
+	errNoList    = errors.New("is not a list")
+	errBadID     = errors.New("is not an id, an integer from 1 to 2^53")
+	errNegative  = errors.New("is negative")
+)
+
+func (v ref) head() head {
+	var h head
+	switch v.e {
+	case MessagePack:
+		h, _ = msgpackHead(v.b, 0)
+	case CBOR:
+		i := 0
+		for { // tags say nothing here
+			h, _ = cborHead(v.b, i)
+			i += h.size
+			if h.kind != kindTag {
+				h.size = i
+				return h
+			}
+		}
+	}
+	return h
+}
+
+// absent reports whether the value stands for none: null, or one of the forms in which clients send undefined.
+func (v ref) absent() bool {
+	if v.e == JSON {
+		return v.b[0] == 'n'
+	}
+	h := v.head()
+	return h.kind == kindNull || h.kind == kindUndefined ||
+		h.kind == kindExt && h.bits == 0 && h.n == 1 && v.b[h.size] == 0
+}
+
+func (v ref) bool() (bool, error) {
+	if v.e == JSON {
+		if v.b[0] == 't' || v.b[0] == 'f' {
+			return v.b[0] == 't', nil
+		}
+		return false, errNotBool
+	}
+	h := v.head()
+	if h.kind != kindTrue && h.kind != kindFalse {
+		return false, errNotBool
+	}
+	return h.kind == kindTrue, nil
+}
+
+// uint returns an integer that is not negative; tooLarge ones are the largest. Some clients send integers as floats.
+func (v ref) uint() (uint64, error) {
+	if v.e == JSON {
+		n, ok := parseUint(v.b)
+		if !ok {
+			if _, err := skipJSONNumber(v.b, 0); err == nil && v.b[0] == '-' {
+				return 0, errNegative
+			}
+			return 0, errNotInt
+		}
+		return n, nil
+	}
+	h := v.head()
+	f := 0.0
+	switch h.kind {
+	case kindUint:
+		return h.bits, nil
+	case kindInt, kindNegBig:
+		return 0, errNegative
+	case kindFloat32:
+		f = float64(math.Float32frombits(uint32(h.bits))) //nolint:gosec // 32 bits
+	case kindFloat64:
+		f = math.Float64frombits(h.bits)
+	case kindFloat16:
+		f = halfFloat(uint16(h.bits)) //nolint:gosec // 16 bits
+	default:
+		return 0, errNotInt
+	}
+	switch {
+	case f != math.Trunc(f) || math.IsInf(f, 0): // NaN is unlike itself
+		return 0, errNotInt
+	case f < 0:
+		return 0, errNegative
+	}
+	return uint64(min(f, 1<<63)), nil
+}
+
+func (v ref) id() (ID, error) {
+	n, err := v.uint()
+	if err != nil || !ID(n).Valid() {
+		return 0, errBadID
+	}
+	return ID(n), nil
+}
+
+// str returns a string's bytes, which may point into v.
+func (v ref) str() ([]byte, error) {
+	if v.e == JSON {
+		if v.b[0] != '"' {
+			return nil, errNotString
+		}
+		raw, _ := jsonString(v.b, 0)
+		for _, c := range raw {
+			if c == '\\' {
+				return unescape(nil, raw), nil
+			}
+		}
+		return raw, nil
+	}
+	h := v.head()
+	if h.kind != kindString {
+		return nil, errNotString
+	}
+	if v.e == MessagePack {
+		return v.b[h.size : h.size+h.n], nil
+	}
+	s, _ := cborString(v.b, h.size, h)
+	return s, nil
+}
+
+// elements calls f for each element of a list.
+func (v ref) elements(f func(ref) error) error {
+	var c cursor
+	if !c.begin(v, kindList) {
+		return errNoList
+	}
+	for {
+		e, ok := c.next()
+		if !ok {
+			return nil
+		}
+		if err := f(e); err != nil {
+			return err
+		}
+	}
+}
+
+// pairs calls f for each pair of a dict. The keys have to be strings, and unique: that is checked among the first 16.
+func (v ref) pairs(f func(key []byte, v ref) error) error {
+	var c cursor
+	if !c.begin(v, kindDict) {
+		return errNotDict
+	}
+	var seen [16][]byte
+	for n := 0; ; n++ {
+		k, ok := c.next()
+		if !ok {
+			return nil
+		}
+		key, err := k.str()
+		if err != nil {
+			return errors.New("has a key that is not a string")
+		}
+		for _, s := range seen[:min(n, len(seen))] {
+			if string(s) == string(key) {
+				return fmt.Errorf("has the key %q twice", key)
+			}
+		}
+		if n < len(seen) {
+			seen[n] = key
+		}
+		value, _ := c.next()
+		if err := f(key, value); err != nil {
+			return err
+		}
+	}
+}
+
+// cursor goes through the elements of a list, or the keys and values of a dict.
+type cursor struct {
+	e    Encoding
+	b    []byte
+	i    int
+	left int // elements; not for JSON
+	open bool
+}
+
+func (c *cursor) begin(v ref, want kind) bool {
+	c.e, c.b = v.e, v.b
+	if v.e == JSON {
+		c.i = 1
+		return v.b[0] == '[' && want == kindList || v.b[0] == '{' && want == kindDict
+	}
+	h := v.head()
+	c.i, c.left, c.open = h.size, h.n, h.open
+	if want == kindDict {
+		c.left *= 2
+	}
+	return h.kind == want
+}
+
+func (c *cursor) next() (ref, bool) {
+	end := 0
+	switch {
+	case c.e == JSON:
+		c.i = space(c.b, c.i)
+		if c.b[c.i] == ',' || c.b[c.i] == ':' {
+			c.i = space(c.b, c.i+1)
+		}
+		if c.b[c.i] == ']' || c.b[c.i] == '}' {
+			return ref{}, false
+		}
+		end, _ = skipJSON(c.b, c.i)
+	case c.open && c.b[c.i] == 0xff, !c.open && c.left == 0:
+		return ref{}, false
+	case c.e == MessagePack:
+		end, _ = skipMsgpack(c.b, c.i)
+	default:
+		end, _ = skipCBOR(c.b, c.i)
+	}
+	v := ref{c.e, c.b[c.i:end:end]}
+	c.i = end
+	c.left--
+	return v, true
+}
