@@ -232,3 +232,6 @@ func (n *interner) intern(b []byte) string {
 	}
 	return *slot
 }
+
+// Reset lets go of what was returned last, as the next use would.
+func (d *Decoder) Reset() { d.reset(nil) }

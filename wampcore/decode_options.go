@@ -11,13 +11,16 @@ const (
 	maxAttributeBytes = 4 << 10
 )
 
+// emptyDicts are the empty dict in each encoding.
+var emptyDicts = [numEncodings]string{"{}", "\x80", "\xa0"} //nolint:gochecknoglobals // a constant table
+
 var errPolicy = errors.New("is not one of those that there are")
 
 // dict decodes a dict of options or details: each gets those that have a value. Unknown ones are for it to ignore.
 func (f *fields) dict(name string, each func(key string, v ref) error) {
 	v := f.element()
-	if f.err != nil || v.e == JSON && string(v.b) == "{}" || len(v.b) == 1 && (v.b[0] == 0x80 || v.b[0] == 0xa0) {
-		return // by far the most frequent; the octets are those of MessagePack and CBOR
+	if f.err != nil || string(v.b) == emptyDicts[v.e-1] {
+		return // by far the most frequent
 	}
 	err := v.pairs(func(k []byte, v ref) error {
 		if v.absent() {

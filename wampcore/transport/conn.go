@@ -1,0 +1,244 @@
+package transport
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// readSize is how much is read at once.
+const readSize = 16 << 10
+
+var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }} //nolint:gochecknoglobals // pools are shared
+
+// writeBuffers has buffers of up to maxWriteBuffer bytes; larger ones are left to the collector.
+var writeBuffers = sync.Pool{New: func() any { return new([]byte) }} //nolint:gochecknoglobals // pools are shared
+
+const maxWriteBuffer = 1 << 20
+
+// conn is the connection that coder/websocket is given: its reads come from our buffer, and what it writes, control
+// frames, is put in order with our data frames.
+type conn struct {
+	net.Conn
+
+	raw          syscall.RawConn // nil where there is none: TLS, other systems than Unix
+	writeTimeout time.Duration
+	heard        atomic.Bool // something came since this was last cleared
+
+	// The reader's. No buffer is held while it waits.
+	coder *bufio.Reader // coder/websocket's
+	buf   *[readSize]byte
+	r, w  int // what is in buf and was not used yet
+
+	// Writing: out is what has not gone out yet, whole frames but for its beginning.
+	mu       sync.Mutex
+	out      *[]byte
+	sent     int  // of out
+	flushing bool // a Flush writes what it took out of out
+	failed   error
+
+	flush   sync.Mutex     // held by the one who flushes
+	control sync.WaitGroup // flushes of control frames that found the socket full
+}
+
+func (c *conn) attach(nc net.Conn) {
+	c.Conn = nc
+	c.raw = rawConn(nc)
+}
+
+// unread puts bytes in front of all that is still to be read. They fit: net/http's buffer is smaller than ours.
+func (c *conn) unread(b []byte) {
+	c.buf, _ = readBuffers.Get().(*[readSize]byte)
+	c.r, c.w = 0, copy(c.buf[:], b)
+}
+
+// takeBack returns to the buffer what coder/websocket has read ahead: at most the rest of its own, small one.
+func (c *conn) takeBack() {
+	if n := c.coder.Buffered(); n > 0 {
+		_, _ = c.coder.Discard(n)
+		c.r -= n
+	}
+}
+
+func (c *conn) free() {
+	if c.buf != nil {
+		readBuffers.Put(c.buf)
+		c.buf, c.r, c.w = nil, 0, 0
+	}
+}
+
+// fill waits for something to read, when all before was used.
+func (c *conn) fill() error {
+	c.free()
+	if err := c.read(); err != nil {
+		c.free()
+		return err
+	}
+	c.heard.Store(true)
+	return nil
+}
+
+func (c *conn) read() error {
+	var n int
+	var err error
+	if c.raw == nil {
+		c.buf, _ = readBuffers.Get().(*[readSize]byte)
+		n, err = c.Conn.Read(c.buf[:])
+	} else {
+		waitErr := c.raw.Read(func(fd uintptr) bool {
+			c.buf, _ = readBuffers.Get().(*[readSize]byte)
+			var again bool
+			if n, again, err = rawRead(fd, c.buf[:]); again {
+				c.free() // nothing is held while waiting
+			}
+			return !again
+		})
+		if waitErr != nil {
+			return waitErr
+		}
+		if err == nil && n == 0 {
+			err = io.EOF
+		}
+	}
+	if n > 0 {
+		c.r, c.w = 0, n
+		return nil
+	}
+	return err
+}
+
+// Read is for coder/websocket.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.r == c.w {
+		if err := c.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, c.buf[c.r:c.w])
+	c.r += n
+	return n, nil
+}
+
+// readFull reads past the buffer, for large frames.
+func (c *conn) readFull(p []byte) error {
+	n := copy(p, c.buf[c.r:c.w])
+	c.r += n
+	c.free()
+	for n < len(p) {
+		k, err := c.Conn.Read(p[n:])
+		if n += k; err != nil && n < len(p) {
+			return err
+		}
+		c.heard.Store(true)
+	}
+	return nil
+}
+
+// Write is for coder/websocket's control frames. They take their turn among what waits; if the socket is full, a
+// goroutine waits for it.
+func (c *conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	c.ensure()
+	*c.out = append(*c.out, p...)
+	sent := c.try()
+	err := c.failed
+	c.mu.Unlock()
+	if !sent && err == nil {
+		c.control.Go(func() { _ = c.Flush() })
+	}
+	return len(p), err
+}
+
+// append lets f append frames, and writes what the socket takes. It reports whether that was all.
+func (c *conn) append(f func([]byte) []byte) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ensure()
+	*c.out = f(*c.out)
+	sent := c.try()
+	return sent, c.failed
+}
+
+func (c *conn) ensure() {
+	if c.out == nil {
+		c.out, _ = writeBuffers.Get().(*[]byte)
+	}
+}
+
+// try writes without waiting and reports whether nothing is left. mu is held.
+func (c *conn) try() bool {
+	if c.failed != nil {
+		c.drop()
+		return true
+	}
+	if c.flushing || c.raw == nil {
+		return false
+	}
+	err := c.raw.Write(func(fd uintptr) bool {
+		for c.sent < len(*c.out) {
+			n, again, err := rawWrite(fd, (*c.out)[c.sent:])
+			if err != nil {
+				c.failed = err
+			}
+			if again || err != nil {
+				break
+			}
+			c.sent += n
+		}
+		return true // never wait
+	})
+	if err != nil && c.failed == nil {
+		c.failed = err
+	}
+	if c.failed != nil || c.sent == len(*c.out) {
+		c.drop()
+		return true
+	}
+	return false
+}
+
+func (c *conn) drop() {
+	if c.out != nil {
+		recycle(c.out)
+		c.out, c.sent = nil, 0
+	}
+}
+
+func recycle(b *[]byte) {
+	if cap(*b) <= maxWriteBuffer {
+		*b = (*b)[:0]
+		writeBuffers.Put(b)
+	}
+}
+
+// Flush waits until all is written, each time for writeTimeout at the most.
+func (c *conn) Flush() error {
+	c.flush.Lock()
+	defer c.flush.Unlock()
+	for {
+		c.mu.Lock()
+		out, sent := c.out, c.sent
+		c.out, c.sent = nil, 0
+		c.flushing = out != nil && c.failed == nil
+		if !c.flushing {
+			err := c.failed
+			c.mu.Unlock()
+			return err
+		}
+		c.mu.Unlock()
+		_ = c.SetWriteDeadline(time.Now().Add(c.writeTimeout))
+		_, err := c.Conn.Write((*out)[sent:])
+		recycle(out)
+		c.mu.Lock()
+		c.flushing = false
+		if err != nil {
+			c.failed = err
+			c.drop()
+		}
+		c.mu.Unlock()
+	}
+}

@@ -1,0 +1,45 @@
+//go:build unix
+
+package transport
+
+import (
+	"errors"
+	"net"
+	"syscall"
+)
+
+// rawConn returns what reads and writes the socket directly, nil for a connection that is none.
+func rawConn(nc net.Conn) syscall.RawConn {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+func rawRead(fd uintptr, b []byte) (n int, again bool, err error) {
+	return retry(func() (int, error) { return syscall.Read(int(fd), b) }) //nolint:gosec // a descriptor
+}
+
+func rawWrite(fd uintptr, b []byte) (n int, again bool, err error) {
+	return retry(func() (int, error) { return syscall.Write(int(fd), b) }) //nolint:gosec // a descriptor
+}
+
+func retry(call func() (int, error)) (int, bool, error) {
+	for {
+		n, err := call()
+		switch {
+		case err == nil:
+			return n, false, nil
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EAGAIN):
+			return 0, true, nil
+		default:
+			return 0, false, err
+		}
+	}
+}

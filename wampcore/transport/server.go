@@ -1,0 +1,309 @@
+package transport
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// decoders are held by connections only while they have something to read.
+var decoders = sync.Pool{New: func() any { return new(wampcore.Decoder) }} //nolint:gochecknoglobals // pools are shared
+
+// server is the accepting end of a WebSocket connection.
+type server struct {
+	conn       *conn
+	ws         *websocket.Conn
+	encoding   wampcore.Encoding
+	maxMessage int
+	ping       time.Duration
+
+	decoder     *wampcore.Decoder // the reader's; nil while it waits
+	status      websocket.StatusCode
+	interrupted atomic.Bool
+
+	mu     sync.Mutex
+	timer  *time.Timer // of the keepalive; nil: none
+	pinged bool        // a ping was sent, and nothing came since
+	closed bool
+}
+
+func newServer(e wampcore.Encoding, cfg Config) *server {
+	return &server{
+		conn:       &conn{writeTimeout: cfg.WriteTimeout},
+		encoding:   e,
+		maxMessage: cfg.MaxMessage,
+		ping:       cfg.PingInterval,
+		status:     websocket.StatusNormalClosure,
+	}
+}
+
+func (s *server) start(ws *websocket.Conn) {
+	s.ws = ws
+	ws.SetReadLimit(int64(s.maxMessage))
+	if s.ping > 0 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.timer = time.AfterFunc(s.ping, s.keepalive)
+	}
+}
+
+// keepalive pings a silent peer, and cuts one that does not answer for as long again.
+func (s *server) keepalive() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return
+	case s.conn.heard.Swap(false):
+		s.pinged = false
+	case s.pinged:
+		_ = s.conn.Close()
+		return
+	default:
+		s.pinged = true
+		_, _ = s.conn.Write([]byte{0x89, 0})
+	}
+	s.timer.Reset(s.ping)
+}
+
+// Receive returns the next message.
+func (s *server) Receive() (wampcore.Message, error) {
+	for {
+		if s.interrupted.Load() {
+			return nil, wampcore.ErrInterrupted
+		}
+		s.conn.takeBack()
+		if s.conn.r == s.conn.w {
+			s.rest()
+			if err := s.conn.fill(); err != nil {
+				return nil, s.failure(err)
+			}
+		}
+		if s.decoder == nil {
+			s.decoder, _ = decoders.Get().(*wampcore.Decoder)
+		}
+		op, head, n := s.frame()
+		switch {
+		case n < 0 || n > s.maxMessage:
+			return s.receiveSlow()
+		case s.conn.w-s.conn.r >= head+n:
+			b := s.conn.buf[s.conn.r+head : s.conn.r+head+n]
+			unmask(b, binary.LittleEndian.Uint32(s.conn.buf[s.conn.r+head-4:]))
+			s.conn.r += head + n
+			return s.decode(op, b)
+		case n > readSize/2:
+			return s.receiveLarge(op, head, n)
+		default:
+			return s.receiveSlow()
+		}
+	}
+}
+
+// frame reads the header of the frame at the beginning of the buffer: its type, the header's length and the payload's.
+// That is -1 unless it is a whole header of an unfragmented, masked data frame.
+func (s *server) frame() (op byte, head, n int) {
+	b := s.conn.buf[s.conn.r:s.conn.w]
+	if len(b) < 6 || b[0] != 0x81 && b[0] != 0x82 || b[1] < 0x80 {
+		return 0, 0, -1
+	}
+	op = b[0] & 0x0f
+	switch n = int(b[1] & 0x7f); {
+	case n < 126:
+		return op, 6, n
+	case n == 126 && len(b) >= 8:
+		return op, 8, int(binary.BigEndian.Uint16(b[2:]))
+	case n == 127 && len(b) >= 14:
+		if size := binary.BigEndian.Uint64(b[2:]); size <= 1<<31-1 {
+			return op, 14, int(size) //nolint:gosec // just bounded
+		}
+	}
+	return 0, 0, -1
+}
+
+// receiveLarge reads a frame that does not fit the buffer into memory of its own.
+func (s *server) receiveLarge(op byte, head, n int) (wampcore.Message, error) {
+	key := binary.LittleEndian.Uint32(s.conn.buf[s.conn.r+head-4:])
+	s.conn.r += head
+	b := wampcore.NewBuffer(n)
+	if err := s.conn.readFull(b.B); err != nil {
+		b.Release()
+		return nil, s.failure(err)
+	}
+	unmask(b.B, key)
+	if err := s.checkKind(op); err != nil {
+		b.Release()
+		return nil, err
+	}
+	return s.decoder.DecodeBuffer(s.encoding, b)
+}
+
+// receiveSlow leaves to coder/websocket what is not a plain data frame: control frames, fragments, errors, frames that
+// have come in part. It also answers pings and closes.
+func (s *server) receiveSlow() (wampcore.Message, error) {
+	kind, r, err := s.ws.Reader(context.Background())
+	if err != nil {
+		return nil, s.failure(err)
+	}
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return nil, s.failure(err)
+	}
+	return s.decode(byte(kind), b)
+}
+
+func (s *server) decode(op byte, b []byte) (wampcore.Message, error) {
+	if err := s.checkKind(op); err != nil {
+		return nil, err
+	}
+	return s.decoder.Decode(s.encoding, b)
+}
+
+// checkKind checks that text comes as text and binary as binary.
+func (s *server) checkKind(op byte) error { return checkKind(s.encoding, websocket.MessageType(op)) }
+
+func checkKind(e wampcore.Encoding, kind websocket.MessageType) error {
+	if kind != messageKind(e) {
+		return wampcore.Violation("a %s message came as %v", e, kind)
+	}
+	return nil
+}
+
+func messageKind(e wampcore.Encoding) websocket.MessageType {
+	if e.Text() {
+		return websocket.MessageText
+	}
+	return websocket.MessageBinary
+}
+
+func (s *server) failure(err error) error {
+	if s.interrupted.Load() {
+		return wampcore.ErrInterrupted
+	}
+	return fmt.Errorf("receive: %w", err)
+}
+
+// rest gives everything back that is not needed while there is nothing to read.
+func (s *server) rest() {
+	s.conn.free()
+	if s.decoder != nil {
+		s.decoder.Reset()
+		decoders.Put(s.decoder)
+		s.decoder = nil
+	}
+}
+
+// Ready reports whether a whole data frame is in the buffer.
+func (s *server) Ready() bool {
+	s.conn.takeBack()
+	if s.conn.r == s.conn.w {
+		return false
+	}
+	_, head, n := s.frame()
+	return n >= 0 && s.conn.w-s.conn.r >= head+n
+}
+
+// Write frames messages and writes what the socket takes at once.
+func (s *server) Write(ms []wampcore.Message) (bool, error) {
+	return s.conn.append(func(b []byte) []byte {
+		for _, m := range ms {
+			b = s.appendFrame(b, m)
+			wampcore.Recycle(m)
+		}
+		return b
+	})
+}
+
+// Flush waits until the socket has taken everything.
+func (s *server) Flush() error { return s.conn.Flush() }
+
+// appendFrame appends m as one frame, unmasked as servers send them.
+func (s *server) appendFrame(b []byte, m wampcore.Message) []byte {
+	op := byte(messageKind(s.encoding))
+	if event, ok := m.(*wampcore.Event); ok {
+		body := event.Encoded(s.encoding)
+		return append(appendHeader(b, op, len(body)), body...)
+	}
+	const room = 4 // right for most; it is adjusted when the length is known
+	start := len(b)
+	b = append(b, make([]byte, room)...)
+	b = wampcore.Append(b, s.encoding, m)
+	n := len(b) - start - room
+	var header [10]byte
+	h := appendHeader(header[:0], op, n)
+	if len(h) > room {
+		b = append(b, make([]byte, len(h)-room)...)
+	}
+	if len(h) != room {
+		copy(b[start+len(h):], b[start+room:start+room+n])
+	}
+	copy(b[start:], h)
+	return b[:start+len(h)+n]
+}
+
+func appendHeader(b []byte, op byte, n int) []byte {
+	b = append(b, 0x80|op)
+	switch {
+	case n < 126:
+		return append(b, byte(n))
+	case n < 1<<16:
+		return binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
+	default:
+		return binary.BigEndian.AppendUint64(append(b, 127), uint64(n)) //nolint:gosec // a length
+	}
+}
+
+// unmask undoes the masking of a client's frame, in place.
+func unmask(b []byte, key uint32) {
+	wide := uint64(key)<<32 | uint64(key)
+	for len(b) >= 32 {
+		p := b[:32]
+		binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)^wide)
+		binary.LittleEndian.PutUint64(p[8:], binary.LittleEndian.Uint64(p[8:])^wide)
+		binary.LittleEndian.PutUint64(p[16:], binary.LittleEndian.Uint64(p[16:])^wide)
+		binary.LittleEndian.PutUint64(p[24:], binary.LittleEndian.Uint64(p[24:])^wide)
+		b = b[32:]
+	}
+	for len(b) >= 8 {
+		binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)^wide)
+		b = b[8:]
+	}
+	for i := range b {
+		b[i] ^= byte(key)
+		key = key>>8 | key<<24
+	}
+}
+
+// Interrupt wakes the reader.
+func (s *server) Interrupt() {
+	s.interrupted.Store(true)
+	_ = s.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// Close says goodbye as WebSocket has it, if there is time for that, and closes the connection.
+func (s *server) Close(grace time.Duration) error {
+	s.mu.Lock()
+	s.closed = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.mu.Unlock()
+	if grace <= 0 {
+		return s.conn.Close()
+	}
+	cut := time.AfterFunc(grace, func() { _ = s.conn.Close() })
+	defer cut.Stop()
+	_ = s.conn.SetReadDeadline(time.Time{})
+	err := s.ws.Close(s.status, "")
+	_ = s.conn.Close()
+	s.conn.control.Wait()
+	s.rest()
+	return err
+}
