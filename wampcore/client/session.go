@@ -1,0 +1,343 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// ErrClosed is why a request fails on a session that is over.
+var ErrClosed = errors.New("client: session closed")
+
+var errOverflow = errors.New("client: an event handler does not keep up with its events")
+
+// Config says how a session is opened. Realm is required.
+type Config struct {
+	Realm  wampcore.URI
+	Agent  string
+	AuthID string
+
+	// Concurrency is how many invocations run at once (default 64); the rest wait, bounded by Backlog (default 1024),
+	// beyond which they are answered with wamp.error.unavailable.
+	Concurrency int
+	Backlog     int
+	// EventQueue bounds the events of one subscription that wait for their handlers (default 1024); an overflow ends the
+	// session.
+	EventQueue int
+}
+
+func (c Config) withDefaults() Config {
+	for _, d := range []struct{ v, def *int }{
+		{&c.Concurrency, new(64)}, {&c.Backlog, new(1024)}, {&c.EventQueue, new(1024)},
+	} {
+		if *d.v <= 0 {
+			*d.v = *d.def
+		}
+	}
+	return c
+}
+
+// Session is an open WAMP session. Its methods may be called by any number of goroutines.
+type Session struct {
+	// Set by Join, never changed after.
+	cfg     Config
+	t       wampcore.Transport
+	welcome *wampcore.Welcome
+	ctx     context.Context // ends with the session: it is the session's lifetime
+	cancel  context.CancelCauseFunc
+	out     outbox
+	slots   chan struct{} // one for each invocation that runs
+	work    sync.WaitGroup
+	done    chan struct{}
+
+	mu            sync.Mutex
+	lastRequest   wampcore.ID
+	pending       map[wampcore.ID]*pending
+	subscriptions map[wampcore.ID]*subscription
+	registrations map[wampcore.ID]*Registration
+	running       map[wampcore.ID]context.CancelCauseFunc // invocations, by request
+	closing       bool                                    // GOODBYE was sent
+}
+
+// pending is a request that waits for its answer.
+type pending struct {
+	kind   wampcore.MessageType
+	answer chan answer            // of size 1
+	accept func(wampcore.Message) // called by the reader before the answer is passed on; may be nil
+}
+
+type answer struct {
+	id      wampcore.ID // of a subscription, registration or publication
+	payload wampcore.Payload
+	err     error
+}
+
+// Join opens a session over t and owns t from then on. A router's ABORT is returned as a *wampcore.Error.
+func Join(ctx context.Context, t wampcore.Transport, cfg Config) (*Session, error) {
+	s := &Session{
+		cfg:           cfg.withDefaults(),
+		t:             t,
+		done:          make(chan struct{}),
+		pending:       map[wampcore.ID]*pending{},
+		subscriptions: map[wampcore.ID]*subscription{},
+		registrations: map[wampcore.ID]*Registration{},
+		running:       map[wampcore.ID]context.CancelCauseFunc{},
+	}
+	s.slots = make(chan struct{}, s.cfg.Concurrency)
+	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	s.out.init(t, s.cancel)
+	stop := context.AfterFunc(ctx, func() { _ = t.Close(0) })
+	err := s.handshake()
+	if !stop() && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		s.cancel(err)
+		_ = t.Close(0)
+		s.out.wait()
+		return nil, fmt.Errorf("join %s: %w", cfg.Realm, err)
+	}
+	go s.read() // waited for through done
+	return s, nil
+}
+
+// roles are what this client is, with the features that it has.
+func roles() wampcore.Roles {
+	rs := wampcore.NewRoles(wampcore.RolePublisher, wampcore.RoleSubscriber, wampcore.RoleCaller, wampcore.RoleCallee)
+	rs.Add(wampcore.RolePublisher, wampcore.PublisherExclusion, wampcore.PublisherIdentification,
+		wampcore.SubscriberBlackwhiteListing)
+	rs.Add(wampcore.RoleSubscriber, wampcore.PatternBasedSubscription, wampcore.PublisherIdentification)
+	rs.Add(wampcore.RoleCaller, wampcore.CallCanceling, wampcore.CallerIdentification, wampcore.CallTimeout)
+	rs.Add(wampcore.RoleCallee, wampcore.CallCanceling, wampcore.CallTimeout, wampcore.CallerIdentification,
+		wampcore.PatternBasedRegistration, wampcore.SharedRegistration)
+	return rs
+}
+
+func (s *Session) handshake() error {
+	s.out.put(&wampcore.Hello{Realm: s.cfg.Realm, Details: wampcore.HelloDetails{
+		Roles: roles(), Agent: s.cfg.Agent, AuthID: s.cfg.AuthID,
+	}})
+	m, err := s.t.Receive()
+	if err != nil {
+		return err
+	}
+	switch m := m.(type) {
+	case *wampcore.Welcome:
+		welcome := *m
+		s.welcome = &welcome
+		return nil
+	case *wampcore.Abort:
+		return &wampcore.Error{URI: m.Reason, Message: m.Details.Message}
+	default:
+		return wampcore.Violation("message %d came instead of WELCOME", m.Type())
+	}
+}
+
+// ID returns the session's id.
+func (s *Session) ID() wampcore.ID { return s.welcome.Session }
+
+// Welcome returns what the router said of the session.
+func (s *Session) Welcome() *wampcore.Welcome { return s.welcome }
+
+// Done is closed when the session is over and its handlers have returned.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err returns why the session is over, nil before that. It is a *wampcore.Error where the router gave a reason, and
+// ErrClosed after Close.
+func (s *Session) Err() error {
+	if s.ctx.Err() == nil {
+		return nil
+	}
+	return context.Cause(s.ctx)
+}
+
+// Close says goodbye and waits until the session is over and its handlers have returned, or for ctx, which cuts it. It
+// may be called again.
+func (s *Session) Close(ctx context.Context) error {
+	s.mu.Lock()
+	first := !s.closing
+	s.closing = true
+	s.mu.Unlock()
+	if first {
+		s.out.put(&wampcore.Goodbye{Reason: wampcore.CloseRealm})
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		s.cancel(ErrClosed)
+		_ = s.t.Close(0)
+		return context.Cause(ctx)
+	}
+}
+
+// closeGrace is how long the transport may take to close in good order.
+const closeGrace = time.Second
+
+// read is the reader: it ends the session when it ends.
+func (s *Session) read() {
+	defer close(s.done)
+	cause := s.receive()
+	if v, ok := errors.AsType[*wampcore.ProtocolError](cause); ok {
+		s.out.put(&wampcore.Abort{
+			Reason:  wampcore.ErrProtocolViolation,
+			Details: wampcore.CloseDetails{Message: v.Message},
+		})
+	}
+	s.cancel(cause)
+	cut := time.AfterFunc(closeGrace, func() { _ = s.t.Close(0) })
+	s.out.wait()
+	cut.Stop()
+	_ = s.t.Close(closeGrace)
+	s.mu.Lock()
+	for id, p := range s.pending {
+		delete(s.pending, id)
+		p.answer <- answer{err: s.gone()}
+	}
+	s.mu.Unlock()
+	s.work.Wait()
+}
+
+// gone is what a request fails with when the session is over.
+func (s *Session) gone() error {
+	cause := context.Cause(s.ctx)
+	if errors.Is(cause, ErrClosed) {
+		return ErrClosed
+	}
+	return fmt.Errorf("%w: %w", ErrClosed, cause)
+}
+
+func (s *Session) receive() error {
+	stop := context.AfterFunc(s.ctx, s.t.Interrupt)
+	defer stop()
+	for {
+		m, err := s.t.Receive()
+		if errors.Is(err, wampcore.ErrInterrupted) {
+			return context.Cause(s.ctx)
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.handle(m); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Session) handle(m wampcore.Message) error {
+	switch m := m.(type) {
+	case *wampcore.Result:
+		if m.Details.Progress {
+			return nil // it was not asked for
+		}
+		return s.answered(wampcore.TypeCall, m.Request, m, answer{payload: m.Payload.Take()})
+	case *wampcore.ErrorMsg:
+		return s.answered(m.RequestType, m.Request, nil, answer{err: asError(m)})
+	case *wampcore.Published:
+		return s.answered(wampcore.TypePublish, m.Request, m, answer{id: m.Publication})
+	case *wampcore.Subscribed:
+		return s.answered(wampcore.TypeSubscribe, m.Request, m, answer{id: m.Subscription})
+	case *wampcore.Unsubscribed:
+		if m.Request == 0 {
+			s.revokeSubscription(m.Details.ID)
+			return nil
+		}
+		return s.answered(wampcore.TypeUnsubscribe, m.Request, m, answer{})
+	case *wampcore.Registered:
+		return s.answered(wampcore.TypeRegister, m.Request, m, answer{id: m.Registration})
+	case *wampcore.Unregistered:
+		if m.Request == 0 {
+			s.revokeRegistration(m.Details.ID)
+			return nil
+		}
+		return s.answered(wampcore.TypeUnregister, m.Request, m, answer{})
+	case *wampcore.Event:
+		return s.event(m)
+	case *wampcore.Invocation:
+		s.invocation(m)
+		return nil
+	case *wampcore.Interrupt:
+		s.interrupt(m)
+		return nil
+	case *wampcore.Goodbye:
+		return s.goodbye(m)
+	case *wampcore.Abort:
+		return &wampcore.Error{URI: m.Reason, Message: m.Details.Message}
+	default:
+		return wampcore.Violation("message %d is not for a client with an open session", m.Type())
+	}
+}
+
+func (s *Session) goodbye(m *wampcore.Goodbye) error {
+	s.mu.Lock()
+	closing := s.closing
+	s.mu.Unlock()
+	if closing {
+		return ErrClosed
+	}
+	s.out.put(&wampcore.Goodbye{Reason: wampcore.CloseGoodbyeAndOut})
+	return &wampcore.Error{URI: m.Reason, Message: m.Details.Message}
+}
+
+// asError returns what an ERROR says. Its payload is the caller's.
+func asError(m *wampcore.ErrorMsg) *wampcore.Error {
+	return &wampcore.Error{URI: m.URI, Payload: m.Payload.Take()}
+}
+
+// answered passes an answer to the one who waits. One for a request that was given up, or never made, is dropped.
+func (s *Session) answered(kind wampcore.MessageType, request wampcore.ID, m wampcore.Message, a answer) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pending[request]
+	if p == nil {
+		return nil
+	}
+	if p.kind != kind {
+		return wampcore.Violation("request %d is of type %d, not %d", request, p.kind, kind)
+	}
+	delete(s.pending, request)
+	if p.accept != nil && a.err == nil {
+		p.accept(m) // under the lock, before the next message is looked at
+	}
+	p.answer <- a
+	return nil
+}
+
+// request sends what build makes of the next request id, and waits for the answer.
+func (s *Session) request(ctx context.Context, p *pending, build func(wampcore.ID) wampcore.Message) (wampcore.ID, answer) {
+	p.answer = make(chan answer, 1)
+	if err := s.out.room(ctx); err != nil {
+		return 0, answer{err: err}
+	}
+	s.mu.Lock()
+	if s.ctx.Err() != nil || s.closing {
+		s.mu.Unlock()
+		return 0, answer{err: ErrClosed}
+	}
+	s.lastRequest = s.lastRequest.Next()
+	id := s.lastRequest
+	s.pending[id] = p
+	m := build(id)
+	s.out.queue(m) // under the same lock as the id: ids go out in their order
+	s.mu.Unlock()
+	s.out.flush()
+	select {
+	case a := <-p.answer:
+		return id, a
+	case <-ctx.Done():
+		return id, answer{err: context.Cause(ctx)}
+	}
+}
+
+// abandon forgets a request; it reports whether the answer had not come.
+func (s *Session) abandon(id wampcore.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, open := s.pending[id]
+	delete(s.pending, id)
+	return open
+}

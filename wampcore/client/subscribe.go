@@ -1,0 +1,131 @@
+package client
+
+import (
+	"context"
+	"slices"
+
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// EventHandler handles events of one subscription, one after another, in the order they came. ctx ends with the session.
+type EventHandler func(ctx context.Context, e *wampcore.Event)
+
+// subscription is what the router knows one id for. Several handlers share it.
+type subscription struct {
+	id       wampcore.ID
+	handlers []*Subscription // guarded by Session.mu
+	events   chan *wampcore.Event
+	end      context.CancelFunc
+}
+
+// Subscription is a handler's share of a subscription.
+type Subscription struct {
+	s       *Session
+	shared  *subscription
+	handler EventHandler
+}
+
+// ID returns the subscription's id.
+func (sub *Subscription) ID() wampcore.ID { return sub.shared.id }
+
+// Subscribe subscribes to a topic, or a pattern of topics. No event is lost between the router's answer and the handler.
+func (s *Session) Subscribe(
+	ctx context.Context, topic wampcore.URI, h EventHandler, opts wampcore.SubscribeOptions,
+) (*Subscription, error) {
+	sub := &Subscription{s: s, handler: h}
+	accept := func(m wampcore.Message) {
+		if m, ok := m.(*wampcore.Subscribed); ok {
+			s.addHandler(m.Subscription, sub)
+		}
+	}
+	id, a := s.request(ctx, &pending{kind: wampcore.TypeSubscribe, accept: accept}, func(id wampcore.ID) wampcore.Message {
+		return &wampcore.Subscribe{Request: id, Options: opts, Topic: topic}
+	})
+	if a.err != nil {
+		s.abandon(id)
+		return nil, a.err
+	}
+	return sub, nil
+}
+
+// addHandler is called by the reader, with mu held.
+func (s *Session) addHandler(id wampcore.ID, sub *Subscription) {
+	shared := s.subscriptions[id]
+	if shared == nil {
+		ctx, end := context.WithCancel(s.ctx)
+		shared = &subscription{id: id, events: make(chan *wampcore.Event, s.cfg.EventQueue), end: end}
+		s.subscriptions[id] = shared
+		s.work.Go(func() { s.dispatch(ctx, shared) })
+	}
+	sub.shared = shared
+	shared.handlers = append(slices.Clone(shared.handlers), sub)
+}
+
+// dispatch runs the handlers of one subscription.
+func (s *Session) dispatch(ctx context.Context, shared *subscription) {
+	for ctx.Err() == nil {
+		select {
+		case e := <-shared.events:
+			s.mu.Lock()
+			handlers := shared.handlers
+			s.mu.Unlock()
+			for _, sub := range handlers {
+				sub.handler(s.ctx, e)
+			}
+		case <-ctx.Done():
+		}
+	}
+}
+
+// event queues an event for its handlers. The message may be shared, or the transport's: it is copied.
+func (s *Session) event(m *wampcore.Event) error {
+	s.mu.Lock()
+	shared := s.subscriptions[m.Subscription]
+	s.mu.Unlock()
+	if shared == nil {
+		return nil // it was on its way when the last handler went
+	}
+	e := &wampcore.Event{
+		Subscription: m.Subscription, Publication: m.Publication, Details: m.Details, Payload: m.Payload.Take(),
+	}
+	select {
+	case shared.events <- e:
+		return nil
+	default:
+		return errOverflow
+	}
+}
+
+// Unsubscribe ends it. The router is told when the last handler of the subscription goes. A second call does nothing.
+func (sub *Subscription) Unsubscribe(ctx context.Context) error {
+	s := sub.s
+	s.mu.Lock()
+	before := len(sub.shared.handlers)
+	sub.shared.handlers = slices.DeleteFunc(slices.Clone(sub.shared.handlers), func(o *Subscription) bool { return o == sub })
+	last := before == 1 && len(sub.shared.handlers) == 0
+	if last {
+		delete(s.subscriptions, sub.shared.id)
+		sub.shared.end()
+	}
+	s.mu.Unlock()
+	if !last {
+		return nil
+	}
+	id, a := s.request(ctx, &pending{kind: wampcore.TypeUnsubscribe}, func(id wampcore.ID) wampcore.Message {
+		return &wampcore.Unsubscribe{Request: id, Subscription: sub.shared.id}
+	})
+	if a.err != nil {
+		s.abandon(id)
+	}
+	return a.err
+}
+
+func (s *Session) revokeSubscription(id wampcore.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if shared := s.subscriptions[id]; shared != nil {
+		delete(s.subscriptions, id)
+		shared.handlers = nil
+		shared.end()
+	}
+}
