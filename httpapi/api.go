@@ -1,0 +1,242 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/rs/zerolog"
+
+	"github.com/wampgate/wampgate/bridge"
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// Config says what is served. Bridge and Realm are required.
+type Config struct {
+	Bridge    *bridge.Bridge
+	Realm     wampcore.URI // of the routes that name none
+	WebSocket http.Handler // for GET /ws; optional
+	OpenAPI   []byte       // the document in YAML
+	Ready     func() bool  // for /readyz; default: always
+	Log       zerolog.Logger
+
+	OpsElsewhere   bool          // the probes are served by Ops, not by New
+	Hosts          []string      // names that requests may be for, beside localhost and IP addresses
+	Origins        []string      // origins of other sites that may send requests
+	MaxBody        int64         // bytes; default 16 MiB
+	CallTimeout    time.Duration // where a request gives none; default 30 s
+	MaxCallTimeout time.Duration // default 10 min
+	Heartbeat      time.Duration // of event streams; default 15 s
+	WriteTimeout   time.Duration // of one write to an event stream; default 10 s
+}
+
+func (c Config) withDefaults() Config {
+	if c.Ready == nil {
+		c.Ready = func() bool { return true }
+	}
+	if c.MaxBody <= 0 {
+		c.MaxBody = 16 << 20
+	}
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{
+		{&c.CallTimeout, 30 * time.Second},
+		{&c.MaxCallTimeout, 10 * time.Minute},
+		{&c.Heartbeat, 15 * time.Second},
+		{&c.WriteTimeout, 10 * time.Second},
+	} {
+		if *d.v <= 0 {
+			*d.v = d.def
+		}
+	}
+	return c
+}
+
+type api struct {
+	cfg Config
+}
+
+// New returns the HTTP face.
+func New(cfg Config) (http.Handler, error) {
+	a := &api{cfg: cfg.withDefaults()}
+	protection := http.NewCrossOriginProtection()
+	for _, origin := range a.cfg.Origins {
+		if err := protection.AddTrustedOrigin(origin); err != nil {
+			return nil, fmt.Errorf("httpapi: %w", err)
+		}
+	}
+	protection.SetDenyHandler(a.handler(func(http.ResponseWriter, *http.Request) error {
+		return newProblem(http.StatusForbidden, "a page of another origin may not send this request")
+	}))
+	return a.around(protection.Handler(a.routes())), nil
+}
+
+// Ops returns the probes alone, for a listener of their own.
+func Ops(cfg Config) http.Handler {
+	a := &api{cfg: cfg.withDefaults()}
+	r := chi.NewRouter()
+	a.probes(r)
+	return r
+}
+
+// routes is all that there is.
+func (a *api) routes() chi.Router {
+	r := chi.NewRouter()
+	r.NotFound(a.handler(func(_ http.ResponseWriter, r *http.Request) error {
+		return newProblem(http.StatusNotFound, "there is no "+r.URL.Path+"; see /openapi.yaml")
+	}))
+	r.MethodNotAllowed(a.handler(func(w http.ResponseWriter, r *http.Request) error {
+		return methodNotAllowed(r)
+	}))
+	for _, prefix := range []string{"/v1", "/v1/realms/{realm}"} {
+		r.Post(prefix+"/call/{procedure}", a.handler(a.call))
+		r.Post(prefix+"/publish/{topic}", a.handler(a.publish))
+		r.Get(prefix+"/subscribe/{topic}", a.handler(a.subscribe))
+		r.Get(prefix+"/subscribe", a.handler(a.subscribe))
+	}
+	if a.cfg.WebSocket != nil {
+		r.Get("/ws", a.cfg.WebSocket.ServeHTTP)
+	}
+	r.Get("/openapi.yaml", a.openAPI)
+	if !a.cfg.OpsElsewhere {
+		a.probes(r)
+	}
+	return r
+}
+
+func (a *api) probes(r chi.Router) {
+	r.Get("/livez", a.probe(func() bool { return true }))
+	r.Get("/readyz", a.probe(a.cfg.Ready))
+	r.Get("/startupz", a.probe(a.cfg.Ready))
+}
+
+func (a *api) probe(ok func() bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		if !ok() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write([]byte("not ready\n"))
+			return
+		}
+		_, _ = w.Write([]byte("ok\n"))
+	}
+}
+
+func (a *api) openAPI(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = w.Write(a.cfg.OpenAPI)
+}
+
+// methodNotAllowed says which methods there are. Every path of ours has one.
+func methodNotAllowed(r *http.Request) *problem {
+	allow := http.MethodGet
+	if strings.Contains(r.URL.Path, "/call/") || strings.Contains(r.URL.Path, "/publish/") {
+		allow = http.MethodPost
+	}
+	p := newProblem(http.StatusMethodNotAllowed, r.Method+" is not for this path; use "+allow)
+	p.header = http.Header{"Allow": {allow}}
+	return p
+}
+
+type requestIDKey struct{}
+
+func requestID(r *http.Request) string {
+	id, _ := r.Context().Value(requestIDKey{}).(string)
+	return id
+}
+
+// handler answers a handler's error with a problem.
+func (a *api) handler(h func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := h(w, r)
+		if err == nil {
+			return
+		}
+		p := asProblem(err)
+		if p.Status == http.StatusInternalServerError && p.WAMP == nil {
+			a.cfg.Log.Error().Err(err).Str("request_id", requestID(r)).Msg("request failed")
+		}
+		p.write(w, requestID(r))
+	}
+}
+
+// around does what all requests have in common: an id, the host check, the log, and a panic that costs one request only.
+func (a *api) around(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get("X-Request-Id")
+		if !sane(id) {
+			id = fmt.Sprintf("%014x", uint64(wampcore.NewID()))
+		}
+		w.Header().Set("X-Request-Id", id)
+		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+		rec := &recorder{ResponseWriter: w}
+		began := time.Now()
+		defer func() {
+			if v := recover(); v != nil {
+				if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+					panic(v) // net/http's own way to cut an answer
+				}
+				a.cfg.Log.Error().Interface("panic", v).Bytes("stack", debug.Stack()).Str("request_id", id).Msg("request panicked")
+				if rec.status == 0 {
+					newProblem(http.StatusInternalServerError, "internal error").write(rec, id)
+				}
+			}
+			a.cfg.Log.Debug().Str("method", r.Method).Str("path", r.URL.Path).Int("status", rec.status).
+				Dur("took", time.Since(began)).Str("peer", r.RemoteAddr).Str("request_id", id).Msg("request")
+		}()
+		if !a.hostAllowed(r.Host) {
+			newProblem(http.StatusMisdirectedRequest,
+				"the host "+r.Host+" is not one that this gateway answers for; name it in WAMPGATE_HOSTS").write(rec, id)
+			return
+		}
+		next.ServeHTTP(rec, r)
+	})
+}
+
+// sane reports whether a client's request id may stand in logs.
+func sane(id string) bool {
+	return id != "" && len(id) <= 128 && !strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' })
+}
+
+// hostAllowed keeps pages away that had their own name resolve to this machine.
+func (a *api) hostAllowed(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.Trim(name, "[]")
+	return name == "localhost" || net.ParseIP(name) != nil || slices.Contains(a.cfg.Hosts, name)
+}
+
+// recorder remembers the status for the log.
+type recorder struct {
+	http.ResponseWriter
+
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController find the real writer.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

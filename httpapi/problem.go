@@ -1,0 +1,209 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/wampgate/wampgate/bridge"
+	"github.com/wampgate/wampgate/wampcore"
+	"github.com/wampgate/wampgate/wampcore/client"
+)
+
+// statusHungUp is what is logged for a request that its client gave up.
+const statusHungUp = 499
+
+// outcome says what became of a request that failed.
+type outcome string
+
+const (
+	notExecuted outcome = "not_executed"
+	executed    outcome = "executed"
+	unknown     outcome = "unknown"
+)
+
+// problem is an error as HTTP tells it. [RFC 9457]
+type problem struct {
+	Type      string     `json:"type"`
+	Title     string     `json:"title"`
+	Status    int        `json:"status"`
+	Detail    string     `json:"detail,omitempty"`
+	WAMP      *wampError `json:"wamp,omitempty"`
+	Retriable bool       `json:"retriable"`
+	Outcome   outcome    `json:"outcome"`
+	RequestID string     `json:"request_id,omitempty"`
+
+	header http.Header
+}
+
+type wampError struct {
+	Error  wampcore.URI    `json:"error"`
+	Args   json.RawMessage `json:"args"`
+	Kwargs json.RawMessage `json:"kwargs"`
+}
+
+// Error returns what the problem is.
+func (p *problem) Error() string { return p.Title + ": " + p.Detail }
+
+func newProblem(status int, detail string) *problem {
+	return &problem{Title: http.StatusText(status), Status: status, Detail: detail, Outcome: notExecuted}
+}
+
+// meaning is what a WAMP error is in HTTP.
+type meaning struct {
+	status    int
+	title     string
+	retriable bool
+	outcome   outcome
+}
+
+// meanings is the one table. What is not in it is 500 if it is of wamp.*, else 422: the application's own.
+var meanings = map[wampcore.URI]meaning{ //nolint:gochecknoglobals // a constant table
+	wampcore.ErrInvalidURI:             {400, "Invalid URI", false, notExecuted},
+	wampcore.ErrInvalidArgument:        {400, "Invalid argument", false, notExecuted},
+	wampcore.ErrNotAuthorized:          {403, "Not authorized", false, notExecuted},
+	wampcore.ErrAuthorizationDenied:    {403, "Not authorized", false, notExecuted},
+	wampcore.ErrAuthorizationRequired:  {403, "Not authorized", false, notExecuted},
+	wampcore.ErrAuthenticationDenied:   {401, "Authentication denied", false, notExecuted},
+	wampcore.ErrAuthenticationRequired: {401, "Authentication required", false, notExecuted},
+	wampcore.ErrNoMatchingAuthMethod:   {401, "No matching authentication method", false, notExecuted},
+	wampcore.ErrNoSuchPrincipal:        {401, "No such principal", false, notExecuted},
+	wampcore.ErrOptionNotAllowed:       {403, "Option not allowed", false, notExecuted},
+	wampcore.ErrNoSuchProcedure:        {404, "No such procedure", true, notExecuted},
+	wampcore.ErrNoSuchRealm:            {404, "No such realm", false, notExecuted},
+	wampcore.ErrNoSuchRegistration:     {404, "No such registration", false, notExecuted},
+	wampcore.ErrNoSuchSubscription:     {404, "No such subscription", false, notExecuted},
+	wampcore.ErrNoSuchSession:          {404, "No such session", false, notExecuted},
+	wampcore.ErrProcedureAlreadyExists: {409, "Procedure already exists", false, notExecuted},
+	wampcore.ErrPayloadSizeExceeded:    {413, "Payload too large", false, notExecuted},
+	wampcore.ErrFeatureNotSupported:    {501, "Feature not supported", false, notExecuted},
+	wampcore.ErrUnavailable:            {503, "Unavailable", true, notExecuted},
+	wampcore.ErrNoAvailableCallee:      {503, "No available callee", true, notExecuted},
+	wampcore.CloseSystemShutdown:       {503, "Shutting down", true, unknown},
+	wampcore.CloseRealm:                {503, "Realm closed", true, unknown},
+	wampcore.CloseKilled:               {503, "Session killed", true, unknown},
+	wampcore.ErrCanceled:               {502, "The callee left", true, unknown},
+	wampcore.ErrNetworkFailure:         {502, "Network failure", true, unknown},
+	wampcore.ErrTimeout:                {504, "Timeout", true, unknown},
+	wampcore.ErrAuthorizationFailed:    {500, "Authorization failed", true, notExecuted},
+	wampcore.ErrAuthenticationFailed:   {500, "Authentication failed", true, notExecuted},
+	wampcore.ErrNoSuchRole:             {500, "No such role", false, notExecuted},
+	wampcore.ErrRuntime:                {500, "The procedure failed", false, executed},
+}
+
+func meaningOf(uri wampcore.URI) meaning {
+	m, ok := meanings[uri]
+	switch {
+	case ok:
+		return m
+	case strings.HasPrefix(string(uri), "wamp.error.option_disallowed."):
+		return meanings[wampcore.ErrOptionNotAllowed]
+	case uri.Reserved():
+		return meaning{http.StatusInternalServerError, "Internal error", false, unknown}
+	default:
+		return meaning{http.StatusUnprocessableEntity, "The procedure answered with an error", false, executed}
+	}
+}
+
+// asProblem is where an error becomes an answer. What it does not know is ours, and keeps its text to itself.
+func asProblem(err error) *problem {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p
+	}
+	if e, ok := errors.AsType[*bridge.BodyError](err); ok {
+		return newProblem(http.StatusBadRequest, e.Detail)
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return newProblem(http.StatusRequestEntityTooLarge, "the body is larger than this gateway takes")
+	}
+	if e, ok := errors.AsType[*wampcore.Error](err); ok {
+		return wampProblem(e)
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return wampProblem(&wampcore.Error{URI: wampcore.ErrTimeout, Message: "the deadline passed before the answer came"})
+	case errors.Is(err, context.Canceled):
+		p := newProblem(statusHungUp, "the client gave up")
+		p.Outcome = unknown
+		return p
+	case errors.Is(err, bridge.ErrDraining):
+		return wampProblem(&wampcore.Error{URI: wampcore.CloseSystemShutdown, Message: err.Error()})
+	case errors.Is(err, client.ErrClosed), errors.Is(err, wampcore.ErrClosed):
+		return wampProblem(&wampcore.Error{URI: wampcore.ErrUnavailable, Message: "the router's session ended"})
+	default:
+		return newProblem(http.StatusInternalServerError, "internal error")
+	}
+}
+
+func wampProblem(e *wampcore.Error) *problem {
+	m := meaningOf(e.URI)
+	payload := e.Payload.Transcode(wampcore.JSON)
+	p := &problem{
+		Title: m.title, Status: m.status, Detail: e.Message, Retriable: m.retriable, Outcome: m.outcome,
+		WAMP:   &wampError{Error: e.URI, Args: json.RawMessage("[]"), Kwargs: json.RawMessage("{}")},
+		header: http.Header{"Wamp-Error": {string(e.URI)}},
+	}
+	if len(payload.Args) > 0 {
+		p.WAMP.Args = payload.Args
+	}
+	if len(payload.Kwargs) > 0 {
+		p.WAMP.Kwargs = payload.Kwargs
+	}
+	if p.Detail == "" {
+		_ = e.Payload.DecodeArgs(&p.Detail) // the first argument, if it is a text
+	}
+	if _, known := meanings[e.URI]; !known && !e.URI.Reserved() {
+		p.Status = callersStatus(e.Payload, p.Status)
+	}
+	switch p.Status {
+	case http.StatusServiceUnavailable:
+		p.header.Set("Retry-After", "1")
+	case http.StatusUnauthorized:
+		p.header.Set("WWW-Authenticate", "Bearer")
+	}
+	return p
+}
+
+// callersStatus is the status that the callee asked for, with http_status among its error's kwargs.
+func callersStatus(p wampcore.Payload, otherwise int) int {
+	var kwargs map[string]any
+	if err := p.DecodeKwargs(&kwargs); err != nil {
+		return otherwise
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(stringOf(kwargs["http_status"])))
+	if err != nil || n < 400 || n > 599 {
+		return otherwise
+	}
+	return n
+}
+
+func stringOf(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+func (p *problem) encode(requestID string) []byte {
+	p.Type, p.RequestID = "about:blank", requestID
+	b, err := json.Marshal(p)
+	if err != nil { // a payload that was scanned before; never the less
+		return []byte(`{"type":"about:blank","title":"Internal error","status":500}`)
+	}
+	return b
+}
+
+func (p *problem) write(w http.ResponseWriter, requestID string) {
+	body := p.encode(requestID)
+	for name, values := range p.header {
+		w.Header()[name] = values
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,162 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/wampgate/wampgate/bridge"
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// maxTopics is how many topics and patterns one stream may have.
+const maxTopics = 100
+
+func (a *api) subscribe(w http.ResponseWriter, r *http.Request) error {
+	topics, err := a.topics(r)
+	if err != nil {
+		return err
+	}
+	if !accepts(r, "text/event-stream") {
+		return newProblem(http.StatusNotAcceptable, "this is an event stream: accept text/event-stream")
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.CallTimeout)
+	stream, err := a.cfg.Bridge.Stream(ctx, a.realm(r), topics)
+	cancel()
+	if err != nil {
+		return err
+	}
+	defer a.endStream(stream)
+	s := &eventStream{w: w, rc: http.NewResponseController(w), timeout: a.cfg.WriteTimeout}
+	s.begin(stream.ID())
+	for s.err == nil {
+		a.next(r, stream, s)
+	}
+	return nil // the answer has begun: whatever it was has been said in the stream, or nobody listens
+}
+
+// next waits for events and writes them, or a heartbeat if there are none for a while. The stream's end is its error.
+func (a *api) next(r *http.Request, stream *bridge.Stream, s *eventStream) {
+	beat := a.cfg.Heartbeat*3/4 + rand.N(a.cfg.Heartbeat/2) //nolint:gosec // so that not all beat at once
+	ctx, cancel := context.WithTimeout(r.Context(), beat)
+	defer cancel()
+	events, err := stream.Next(ctx)
+	switch {
+	case err == nil:
+		s.events(events)
+	case r.Context().Err() != nil:
+		s.err = r.Context().Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		s.write([]byte(": \n\n"))
+	case errors.Is(err, bridge.ErrDraining):
+		s.write(fmt.Appendf(nil, "retry: %d\nevent: wamp.bye\ndata: {}\n\n", 1000+rand.IntN(4000))) //nolint:gosec // pacing
+		s.err = err
+	default:
+		p := asProblem(err)
+		if errors.Is(err, bridge.ErrSlow) {
+			p = newProblem(http.StatusServiceUnavailable, err.Error())
+			p.Retriable = true
+		}
+		s.write(fmt.Appendf(nil, "event: wamp.error\ndata: %s\n\n", p.encode(requestID(r))))
+		s.err = err
+	}
+}
+
+// endTimeout is how long the session of a stream that is over may take to say goodbye.
+const endTimeout = 2 * time.Second
+
+func (a *api) endStream(stream *bridge.Stream) {
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
+	if err := stream.Close(ctx); err != nil {
+		a.cfg.Log.Debug().Err(err).Msg("a stream's session was cut")
+	}
+}
+
+// topics returns what the path and the query ask for.
+func (a *api) topics(r *http.Request) ([]bridge.Topic, error) {
+	q := r.URL.Query()
+	var topics []bridge.Topic
+	if chi.URLParam(r, "topic") != "" {
+		uri, err := a.uri(r, "topic")
+		if err != nil {
+			return nil, err
+		}
+		match, err := parseMatch(q.Get("match"))
+		if err != nil {
+			return nil, err
+		}
+		topics = append(topics, bridge.Topic{URI: uri, Match: match})
+	}
+	for _, kind := range []struct {
+		name  string
+		match wampcore.Match
+	}{{"topic", wampcore.MatchExact}, {"prefix", wampcore.MatchPrefix}, {"wildcard", wampcore.MatchWildcard}} {
+		for _, uri := range q[kind.name] {
+			topics = append(topics, bridge.Topic{URI: wampcore.URI(uri), Match: kind.match})
+		}
+	}
+	switch {
+	case len(topics) == 0:
+		return nil, newProblem(http.StatusBadRequest, "name a topic: /subscribe/{topic}, or topic=, prefix= or wildcard= in the query")
+	case len(topics) > maxTopics:
+		return nil, newProblem(http.StatusBadRequest, fmt.Sprintf("%d topics are more than the %d that one stream may have", len(topics), maxTopics))
+	}
+	return topics, nil
+}
+
+func parseMatch(name string) (wampcore.Match, error) {
+	if name == "" {
+		return wampcore.MatchExact, nil
+	}
+	for m := wampcore.MatchExact; m <= wampcore.MatchWildcard; m++ {
+		if m.String() == name {
+			return m, nil
+		}
+	}
+	return 0, newProblem(http.StatusBadRequest, "match="+name+" is not known; it is exact, prefix or wildcard")
+}
+
+// eventStream writes server-sent events. The first error stays.
+type eventStream struct {
+	w       http.ResponseWriter
+	rc      *http.ResponseController
+	timeout time.Duration
+	buf     []byte
+	err     error
+}
+
+func (s *eventStream) begin(id wampcore.ID) {
+	h := s.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store, no-transform")
+	h.Set("X-Accel-Buffering", "no") // nginx would wait for more
+	s.w.WriteHeader(http.StatusOK)
+	s.write(fmt.Appendf(nil, "retry: 3000\nevent: wamp.ready\ndata: {\"stream\":\"%d\",\"resume\":\"live\"}\n\n", id))
+}
+
+// events go out in one write.
+func (s *eventStream) events(lines [][]byte) {
+	s.buf = s.buf[:0]
+	for _, line := range lines {
+		s.buf = append(s.buf, "data: "...)
+		s.buf = append(s.buf, line...)
+		s.buf = append(s.buf, "\n\n"...)
+	}
+	s.write(s.buf)
+}
+
+func (s *eventStream) write(b []byte) {
+	if s.err != nil {
+		return
+	}
+	_ = s.rc.SetWriteDeadline(time.Now().Add(s.timeout))
+	if _, s.err = s.w.Write(b); s.err == nil {
+		s.err = s.rc.Flush()
+	}
+}
