@@ -1,0 +1,225 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"path"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v10"
+	"github.com/rs/zerolog"
+
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+const prefix = "WAMPGATE_"
+
+// config is everything that can be set. Its tags are what -help and the README's table are made of.
+type config struct {
+	Listen               string       `env:"LISTEN" envDefault:"127.0.0.1:8080" help:"address for HTTP and WebSocket; port 0 takes a free one"`
+	OpsAddr              string       `env:"OPS_ADDR" help:"address of a listener of its own for the probes; unset: they are on the main one"`
+	AllowAnonymousRemote bool         `env:"ALLOW_ANONYMOUS_REMOTE" envDefault:"false" help:"allow WAMPGATE_LISTEN to be an address that other machines reach, although everybody is let in"`
+	Realm                wampcore.URI `env:"REALM" envDefault:"realm1" help:"the realm that is served"`
+	Strict               bool         `env:"STRICT" envDefault:"false" help:"hold native clients to the letter of the specification"`
+	LogLevel             logLevel     `env:"LOG_LEVEL" envDefault:"info" help:"trace, debug, info, warn, error or off"`
+	Config               string       `env:"CONFIG" help:"reserved for a configuration file; not supported yet"`
+
+	Hosts   []string `env:"HOSTS" help:"names, separated by commas, by which HTTP clients may address the gateway besides localhost and IP addresses; *.example.com covers subdomains"`
+	Origins []string `env:"ORIGINS" help:"browser origins, separated by commas, that may use the gateway besides its own, such as https://app.example.com"`
+
+	MaxBody    size `env:"MAX_BODY" envDefault:"1MiB" help:"largest HTTP request body"`
+	MaxMessage size `env:"MAX_MESSAGE" envDefault:"16MiB" help:"largest message from a native client"`
+
+	HelloTimeout  time.Duration `env:"HELLO_TIMEOUT" envDefault:"10s" help:"how long a new connection may take to open a session"`
+	PingInterval  time.Duration `env:"PING_INTERVAL" envDefault:"30s" help:"silence after which a native client is pinged; 0 never pings"`
+	QueueMessages count         `env:"QUEUE_MESSAGES" envDefault:"8192" help:"messages that may wait for one native client; one more ends it as too slow"`
+	QueueBytes    size          `env:"QUEUE_BYTES" envDefault:"64MiB" help:"bytes that may wait for one native client"`
+
+	CallTimeout    time.Duration `env:"CALL_TIMEOUT" envDefault:"30s" help:"deadline of an HTTP call that names none"`
+	CallTimeoutMax time.Duration `env:"CALL_TIMEOUT_MAX" envDefault:"10m" help:"longest deadline that an HTTP call may name"`
+
+	StreamQueueEvents count         `env:"STREAM_QUEUE_EVENTS" envDefault:"1024" help:"events that may wait for one event stream; one more ends it as too slow"`
+	StreamQueueBytes  size          `env:"STREAM_QUEUE_BYTES" envDefault:"1MiB" help:"bytes that may wait for one event stream"`
+	Heartbeat         time.Duration `env:"HEARTBEAT" envDefault:"15s" help:"how often a quiet event stream says that it is alive"`
+
+	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"10s" help:"how long requests and sessions get to end before they are cut"`
+}
+
+// loadConfig reads the environment. Its error names everything that is wrong, a line each.
+func loadConfig(environ []string) (config, error) {
+	vars, unknown := ownVariables(environ)
+	var cfg config
+	err := env.ParseWithOptions(&cfg, env.Options{
+		Prefix:      prefix,
+		Environment: vars,
+		FuncMap:     map[reflect.Type]env.ParserFunc{reflect.TypeFor[time.Duration](): parseDuration},
+	})
+	if err := errors.Join(unknown, explain(err)); err != nil { // what validate found would partly repeat it
+		return config{}, err
+	}
+	cfg.Hosts, cfg.Origins = trimmed(cfg.Hosts), trimmed(cfg.Origins)
+	return cfg, cfg.validate()
+}
+
+// ownVariables returns the environment's variables that are for the gateway. A name that it does not know is a mistake.
+func ownVariables(environ []string) (map[string]string, error) {
+	vars, known := map[string]string{}, settings()
+	for _, line := range environ {
+		name, value, _ := strings.Cut(line, "=")
+		if strings.HasPrefix(name, prefix) && !isServiceLink(name, value) {
+			vars[name] = value
+		}
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		if !slices.ContainsFunc(known, func(s setting) bool { return s.name == name }) {
+			errs = append(errs, fmt.Errorf("%s: there is no such setting; did you mean %s?", name, nearest(name, known)))
+		}
+	}
+	return vars, errors.Join(errs...)
+}
+
+// isServiceLink reports whether a variable is one of those that Kubernetes gives to every container when a Service's name
+// begins with wampgate.
+func isServiceLink(name, value string) bool {
+	if strings.HasSuffix(name, "_SERVICE_HOST") || strings.Contains(name, "_SERVICE_PORT") {
+		return true
+	}
+	for _, pattern := range []string{"*_PORT_*_TCP_*", "*_PORT_*_UDP_*", "*_PORT_*_SCTP_*"} {
+		if ok, _ := path.Match(pattern, name); ok {
+			return true
+		}
+	}
+	return strings.Contains(name, "_PORT") && strings.Contains(value, "://")
+}
+
+// explain turns the parser's errors, which name fields of a struct, into ones that name variables.
+func explain(err error) error {
+	all, ok := errors.AsType[env.AggregateError](err)
+	if !ok {
+		return err
+	}
+	errs := make([]error, len(all.Errors))
+	for i, err := range all.Errors {
+		errs[i] = err
+		if parse, ok := errors.AsType[env.ParseError](err); ok {
+			errs[i] = fmt.Errorf("%s: %w", variable(parse.Name), sentence(parse.Type, parse.Err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func sentence(t reflect.Type, err error) error {
+	if t.Kind() == reflect.Bool {
+		return errors.New("want true or false")
+	}
+	return err
+}
+
+// validate checks what one value's parser cannot.
+func (c *config) validate() error {
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf(variable(field)+": "+format, args...))
+	}
+	if c.Config != "" {
+		bad("Config", "a configuration file is not supported yet; unset it and use the other variables")
+	}
+	if host, err := checkAddress(c.Listen); err != nil {
+		bad("Listen", "%w", err)
+	} else if !c.AllowAnonymousRemote && !isLoopback(host) {
+		bad("Listen", "%q is reached by other machines, and everybody is let in without authentication; "+
+			"use 127.0.0.1, or set %s=true if that is meant", c.Listen, variable("AllowAnonymousRemote"))
+	}
+	if _, err := checkAddress(c.OpsAddr); c.OpsAddr != "" && err != nil {
+		bad("OpsAddr", "%w", err)
+	}
+	if !c.Realm.Valid(false) {
+		bad("Realm", "%q is no URI; want a name such as realm1 or com.example.main", string(c.Realm))
+	}
+	for _, h := range c.Hosts {
+		if strings.ContainsAny(h, "/: ") {
+			bad("Hosts", "%q is no host name; want one such as gateway.example.com, without scheme and port", h)
+		}
+	}
+	for _, o := range c.Origins {
+		if _, host, ok := strings.Cut(o, "://"); !ok || host == "" || strings.ContainsAny(host, "/ ") {
+			bad("Origins", "%q is no origin; want scheme and host such as https://app.example.com", o)
+		}
+	}
+	for field, d := range map[string]time.Duration{
+		"HelloTimeout": c.HelloTimeout, "CallTimeout": c.CallTimeout, "CallTimeoutMax": c.CallTimeoutMax,
+		"Heartbeat": c.Heartbeat, "ShutdownTimeout": c.ShutdownTimeout,
+	} {
+		if d == 0 {
+			bad(field, "want more than 0")
+		}
+	}
+	if c.CallTimeout > c.CallTimeoutMax {
+		bad("CallTimeout", "%s is longer than %s, which is %s", c.CallTimeout, variable("CallTimeoutMax"), c.CallTimeoutMax)
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+// checkAddress returns the host of an address to listen on.
+func checkAddress(address string) (host string, err error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", fmt.Errorf("%q is no address; want host:port such as 127.0.0.1:8080", address)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", fmt.Errorf("%q is no port; want a number from 0 to 65535", port)
+	}
+	return host, nil
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+func trimmed(list []string) []string {
+	var out []string
+	for _, s := range list {
+		if s = strings.TrimSpace(s); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func parseDuration(s string) (any, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return nil, fmt.Errorf("%q is no duration; want one such as 500ms, 30s or 5m", s)
+	}
+	return d, nil
+}
+
+// logLevel is zerolog's level by the names that people expect.
+type logLevel zerolog.Level
+
+// UnmarshalText reads a level's name.
+func (l *logLevel) UnmarshalText(text []byte) error {
+	names := map[string]zerolog.Level{
+		"trace": zerolog.TraceLevel, "debug": zerolog.DebugLevel, "info": zerolog.InfoLevel,
+		"warn": zerolog.WarnLevel, "error": zerolog.ErrorLevel, "off": zerolog.Disabled,
+	}
+	level, ok := names[strings.ToLower(string(text))]
+	if !ok {
+		return fmt.Errorf("%q is no level; want trace, debug, info, warn, error or off", text)
+	}
+	*l = logLevel(level)
+	return nil
+}

@@ -1,0 +1,67 @@
+// Command gateway is a WAMP router with an HTTP face: native WAMP clients and plain HTTP services meet in its realms.
+//
+// It is the only place that reads the environment, and the only one that knows which router the HTTP bridge speaks to.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/rs/zerolog"
+)
+
+func main() { os.Exit(command(os.Args[1:], os.Environ(), os.Stdout, os.Stderr)) }
+
+// command does what the command line says and returns the exit status.
+func command(args, environ []string, stdout, stderr *os.File) int {
+	flags := flag.NewFlagSet("gateway", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	version := flags.Bool("version", false, "")
+	switch err := flags.Parse(args); {
+	case err == flag.ErrHelp: //nolint:errorlint // it is returned as it is
+		printHelp(stdout)
+		return 0
+	case err != nil || flags.NArg() > 0:
+		_, _ = fmt.Fprintln(stderr, "gateway: usage: gateway [-help] [-version]; all settings are environment variables")
+		return 1
+	case *version:
+		_, _ = fmt.Fprintln(stdout, "wampgate", buildVersion())
+		return 0
+	}
+	cfg, err := loadConfig(environ)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, err)
+		return 1
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	log := newLogger(stderr, zerolog.Level(cfg.LogLevel))
+	if err := run(ctx, stop, cfg, log); err != nil {
+		log.Error().Err(err).Msg("gateway stopped")
+		return 1
+	}
+	return 0
+}
+
+// newLogger writes for people on a terminal, and JSON elsewhere.
+func newLogger(w *os.File, level zerolog.Level) zerolog.Logger {
+	var out io.Writer = w
+	if info, err := w.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		out = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000"}
+	}
+	return zerolog.New(out).Level(level).With().Timestamp().Logger()
+}
+
+func buildVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}
