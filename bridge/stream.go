@@ -54,7 +54,7 @@ func (b *Bridge) Stream(ctx context.Context, realm wampcore.URI, topics []Topic)
 		s.stop(ErrDraining)
 	}
 	b.streams[s] = struct{}{}
-	context.AfterFunc(doneContext{session}, func() { s.stop(session.Err()) })
+	context.AfterFunc(doneContext{session}, func() { s.stop(session.Err()) }) //nolint:contextcheck // the session's end, not the request's
 	return s, nil
 }
 

@@ -169,7 +169,7 @@ func milliseconds(s string) (time.Duration, bool) { return duration(s, time.Mill
 
 func duration(s string, unit time.Duration) (time.Duration, bool) {
 	n, err := strconv.ParseUint(s, 10, 32)
-	return time.Duration(n) * unit, err == nil && n > 0 //nolint:gosec // 32 bits
+	return time.Duration(n) * unit, err == nil && n > 0
 }
 
 // grpcTimeout reads gRPC's form: digits and a unit.

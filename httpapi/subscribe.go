@@ -31,7 +31,7 @@ func (a *api) subscribe(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	defer a.endStream(stream)
+	defer a.endStream(stream) //nolint:contextcheck // the request is over by then
 	s := &eventStream{w: w, rc: http.NewResponseController(w), timeout: a.cfg.WriteTimeout}
 	s.begin(stream.ID())
 	for s.err == nil {
@@ -42,7 +42,7 @@ func (a *api) subscribe(w http.ResponseWriter, r *http.Request) error {
 
 // next waits for events and writes them, or a heartbeat if there are none for a while. The stream's end is its error.
 func (a *api) next(r *http.Request, stream *bridge.Stream, s *eventStream) {
-	beat := a.cfg.Heartbeat*3/4 + rand.N(a.cfg.Heartbeat/2) //nolint:gosec // so that not all beat at once
+	beat := a.cfg.Heartbeat*3/4 + rand.N(a.cfg.Heartbeat/2)
 	ctx, cancel := context.WithTimeout(r.Context(), beat)
 	defer cancel()
 	events, err := stream.Next(ctx)
@@ -54,7 +54,7 @@ func (a *api) next(r *http.Request, stream *bridge.Stream, s *eventStream) {
 	case errors.Is(err, context.DeadlineExceeded):
 		s.write([]byte(": \n\n"))
 	case errors.Is(err, bridge.ErrDraining):
-		s.write(fmt.Appendf(nil, "retry: %d\nevent: wamp.bye\ndata: {}\n\n", 1000+rand.IntN(4000))) //nolint:gosec // pacing
+		s.write(fmt.Appendf(nil, "retry: %d\nevent: wamp.bye\ndata: {}\n\n", 1000+rand.IntN(4000)))
 		s.err = err
 	default:
 		p := asProblem(err)

@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/wampgate/wampgate/router"
@@ -64,7 +65,7 @@ func BenchmarkCallThroughTwoPipes(b *testing.B) {
 
 func BenchmarkPublishAmongManySubscriptions(b *testing.B) {
 	for _, n := range []int{100, 10_000, 100_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			r := newRouter(b)
 			sub := wamptest.New(b, r.Dial())
 			sub.Send(&wampcore.Hello{Realm: realm1, Details: wampcore.HelloDetails{Roles: allFeatures()}})

@@ -103,7 +103,7 @@ func (reg *registration) choose() callee {
 		reg.turn++
 		return c
 	case wampcore.InvokeRandom:
-		return reg.callees[rand.IntN(n)] //nolint:gosec // sharing the load is no secret
+		return reg.callees[rand.IntN(n)]
 	case wampcore.InvokeLast:
 		return reg.callees[n-1]
 	case wampcore.InvokeLeastPending:

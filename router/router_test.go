@@ -344,7 +344,7 @@ func TestCallersAreToldWhenTheirCalleeLeaves(t *testing.T) {
 		wamptest.Expect[*wampcore.Invocation](callee)
 	}
 	callee.Close()
-	got := []wampcore.ID{}
+	got := make([]wampcore.ID, 0, 3)
 	for range 3 {
 		e := wamptest.Expect[*wampcore.ErrorMsg](caller)
 		if e.URI != wampcore.ErrCanceled {

@@ -131,17 +131,15 @@ func (s *session) encoding() wampcore.Encoding {
 }
 
 func (s *session) logEnd(cause error, lasted time.Duration) {
-	line := s.log.Info()
-	msg := "session left"
 	_, violation := errors.AsType[*wampcore.ProtocolError](cause)
 	switch {
 	case violation:
-		line, msg = s.log.Warn().Err(cause), "session broke the protocol"
+		s.log.Warn().Err(cause).Dur("for", lasted).Msg("session broke the protocol")
 	case errors.Is(cause, errSlow):
-		line, msg = s.log.Warn(), "session ended as slow"
+		s.log.Warn().Dur("for", lasted).Msg("session ended as slow")
 	case errors.Is(cause, errGoodbye), errors.Is(cause, io.EOF), errors.Is(cause, wampcore.ErrClosed):
+		s.log.Info().Dur("for", lasted).Msg("session left")
 	default:
-		line = line.AnErr("cause", cause)
+		s.log.Info().AnErr("cause", cause).Dur("for", lasted).Msg("session left")
 	}
-	line.Dur("for", lasted).Msg(msg)
 }

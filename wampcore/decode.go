@@ -77,7 +77,7 @@ func (d *Decoder) decode(e Encoding, b []byte) (Message, error) {
 		return nil, Violation("no message: its type %v", err)
 	}
 	f := fields{d: d, e: e, next: 1}
-	m := f.message(MessageType(min(code, 1<<16-1))) //nolint:gosec // just bounded
+	m := f.message(MessageType(min(code, 1<<16-1)))
 	if f.err != nil {
 		return nil, f.err
 	}

@@ -128,7 +128,7 @@ func (f *fields) errorMsg() Message {
 	if err != nil {
 		f.fail("REQUEST.Type", err)
 	}
-	switch m.RequestType = MessageType(min(code, 1<<16-1)); m.RequestType { //nolint:gosec // just bounded
+	switch m.RequestType = MessageType(min(code, 1<<16-1)); m.RequestType {
 	case TypePublish, TypeSubscribe, TypeUnsubscribe, TypeCall, TypeRegister, TypeUnregister, TypeInvocation:
 	default:
 		f.err = Violation("ERROR: REQUEST.Type %d is no request's", code)

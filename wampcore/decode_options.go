@@ -112,13 +112,13 @@ func setIDs(to *[]ID, v ref) error {
 // setTimeout decodes milliseconds, bounded by what a Duration holds.
 func setTimeout(to *time.Duration, v ref) error {
 	n, err := v.uint()
-	*to = time.Duration(min(n, uint64(1<<63-1)/uint64(time.Millisecond))) * time.Millisecond //nolint:gosec // bounded
+	*to = time.Duration(min(n, uint64(1<<63-1)/uint64(time.Millisecond))) * time.Millisecond
 	return err
 }
 
 func setLevel(to **int64, v ref) error {
 	n, err := v.uint()
-	level := int64(min(n, 1<<62)) //nolint:gosec // bounded
+	level := int64(min(n, 1<<62))
 	*to = &level
 	return err
 }

@@ -69,7 +69,7 @@ func (w *writer) simple(t MessageType, ids ...ID) {
 	w.endList()
 }
 
-func (w *writer) message(m Message) { //nolint:funlen,gocognit // a table
+func (w *writer) message(m Message) { //nolint:funlen // a table
 	switch m := m.(type) {
 	case *Call:
 		w.begin(m.Type(), 4, m.Payload)

@@ -41,7 +41,7 @@ func (o *options) id(key string, v ID) {
 func (o *options) timeout(key string, v time.Duration) {
 	if v > 0 {
 		o.key(key)
-		o.w.uint(uint64((v-1)/time.Millisecond) + 1) //nolint:gosec // positive
+		o.w.uint(uint64((v-1)/time.Millisecond) + 1)
 	}
 }
 

@@ -60,7 +60,7 @@ func NewBuffer(n int) *Buffer {
 				b.B = b.B[:n]
 				return b
 			}
-			return &Buffer{B: make([]byte, n, size), class: int8(i)} //nolint:gosec // seven classes
+			return &Buffer{B: make([]byte, n, size), class: int8(i)}
 		}
 	}
 	return &Buffer{B: make([]byte, n), class: -1}

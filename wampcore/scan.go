@@ -122,7 +122,7 @@ func space(b []byte, i int) int {
 
 // skipJSON validates the value at i and returns its end. It keeps the nesting in a bit set, a 1 for a dict, so that
 // hostile nesting costs nothing.
-func skipJSON(b []byte, i int) (int, error) {
+func skipJSON(b []byte, i int) (int, error) { //nolint:gocognit // one loop, which calls would slow down
 	var dicts [maxDepth / 64]uint64
 	depth := 0
 	key := false // a dict's key comes next
@@ -135,7 +135,6 @@ func skipJSON(b []byte, i int) (int, error) {
 			if i, err = skipJSONKey(b, i); err != nil {
 				return 0, err
 			}
-			key = false
 			if i >= len(b) {
 				return 0, errTruncated
 			}
@@ -215,7 +214,7 @@ func skipJSONKey(b []byte, i int) (int, error) {
 }
 
 func skipJSONAtom(b []byte, i int) (int, error) {
-	word := ""
+	var word string
 	switch b[i] {
 	case 't':
 		word = "true"

@@ -51,7 +51,7 @@ func msgpackHead(b []byte, i int) (head, error) {
 	case c <= 0xbf:
 		return head{kind: kindString, size: 1, n: int(c & 0x1f)}, nil
 	case c >= 0xe0:
-		return head{kind: kindInt, size: 1, bits: uint64(int64(int8(c)))}, nil //nolint:gosec // sign extension is meant
+		return head{kind: kindInt, size: 1, bits: uint64(int64(int8(c)))}, nil
 	case c == 0xc1:
 		return head{}, errSyntax
 	}
@@ -63,9 +63,9 @@ func msgpackHead(b []byte, i int) (head, error) {
 	h := head{kind: f.kind, size: 1 + int(f.width), bits: v}
 	switch f.kind {
 	case kindString, kindBinary, kindList, kindDict:
-		h.n = int(v) //nolint:gosec // at most 32 bits
+		h.n = int(v)
 	case kindExt:
-		h.n = int(v) //nolint:gosec // at most 32 bits
+		h.n = int(v)
 		if f.width == 0 {
 			h.n = int(f.fixed)
 		}
@@ -73,11 +73,12 @@ func msgpackHead(b []byte, i int) (head, error) {
 		h.size++
 	case kindInt:
 		shift := 64 - 8*int(f.width)
-		n := int64(v<<shift) >> shift //nolint:gosec // sign extension is meant
-		h.bits = uint64(n)            //nolint:gosec // and kept as bits
+		n := int64(v<<shift) >> shift
+		h.bits = uint64(n)
 		if n >= 0 {
 			h.kind = kindUint
 		}
+	default:
 	}
 	return h, nil
 }
@@ -116,7 +117,7 @@ func bigEndian(b []byte, width int) uint64 {
 
 // skipMsgpack validates the value at i and returns its end. Every element takes a byte at least, so a length beyond what
 // is there is refused before anything is done with it.
-func skipMsgpack(b []byte, i int) (int, error) {
+func skipMsgpack(b []byte, i int) (int, error) { //nolint:gocognit // one loop, which calls would slow down
 	var stack [maxDepth]int // what is left to skip on the levels above
 	depth, left := 0, 1
 	for {
@@ -222,7 +223,7 @@ func cborHead(b []byte, i int) (head, error) {
 		if h.bits > uint64(len(b)) { // an element takes a byte at least
 			return head{}, errTruncated
 		}
-		h.n = int(h.bits) //nolint:gosec // just compared
+		h.n = int(h.bits)
 	}
 	return h, nil
 }
@@ -265,7 +266,7 @@ const (
 )
 
 // skipCBOR validates the value at i and returns its end.
-func skipCBOR(b []byte, i int) (int, error) {
+func skipCBOR(b []byte, i int) (int, error) { //nolint:gocognit // one loop, which calls would slow down
 	var stack [maxDepth]int
 	depth, left := 0, 1
 	for tags := 0; ; {

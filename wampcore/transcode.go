@@ -1,10 +1,12 @@
 package wampcore
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -20,7 +22,7 @@ func (p Payload) Transcode(e Encoding) Payload {
 	out := Payload{Encoding: e}
 	if len(p.Args) > 0 {
 		w.value(p.Encoding, p.Args)
-		out.Args = w.b[:len(w.b):len(w.b)]
+		out.Args = slices.Clip(w.b)
 	}
 	if len(p.Kwargs) > 0 {
 		start := len(w.b)
@@ -116,14 +118,7 @@ func jsonString(b []byte, i int) ([]byte, int) {
 
 // fromJSONString appends a string, or the bytes that a value's string stands for.
 func (w *writer) fromJSONString(raw []byte, value bool) {
-	plain := true
-	for _, c := range raw {
-		if c == '\\' {
-			plain = false
-			break
-		}
-	}
-	if plain {
+	if bytes.IndexByte(raw, '\\') < 0 {
 		w.bytesString(raw)
 		return
 	}
@@ -291,15 +286,15 @@ func (w *writer) scalar(h head) {
 	case kindUint:
 		w.uint(h.bits)
 	case kindInt:
-		w.int(int64(h.bits)) //nolint:gosec // bits of an int64
+		w.int(int64(h.bits))
 	case kindNegBig:
 		w.negBig(h.bits)
 	case kindFalse, kindTrue:
 		w.bool(h.kind == kindTrue)
 	case kindFloat16:
-		w.float(halfFloat(uint16(h.bits)), 64) //nolint:gosec // 16 bits
+		w.float(halfFloat(uint16(h.bits)), 64)
 	case kindFloat32:
-		w.float(float64(math.Float32frombits(uint32(h.bits))), 32) //nolint:gosec // 32 bits
+		w.float(float64(math.Float32frombits(uint32(h.bits))), 32)
 	case kindFloat64:
 		w.float(math.Float64frombits(h.bits), 64)
 	case kindUndefined:

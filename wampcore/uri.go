@@ -35,7 +35,7 @@ func (u URI) Reserved() bool {
 
 // wellFormed checks every character; emptyInner and emptyLast say which components may be empty. The regular expressions
 // of the RFC are not used: in Go \s knows ASCII only.
-func wellFormed(s string, strict, emptyInner, emptyLast bool) bool {
+func wellFormed(s string, strict, emptyInner, emptyLast bool) bool { //nolint:gocognit // one pass over the characters
 	empty := true // the component so far
 	for i := 0; i < len(s); {
 		c := s[i]

@@ -1,6 +1,7 @@
 package wampcore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -144,6 +145,7 @@ func (v ref) head() head {
 				return h
 			}
 		}
+	default: // JSON has no heads
 	}
 	return h
 }
@@ -185,18 +187,18 @@ func (v ref) uint() (uint64, error) {
 		return n, nil
 	}
 	h := v.head()
-	f := 0.0
+	var f float64
 	switch h.kind {
 	case kindUint:
 		return h.bits, nil
 	case kindInt, kindNegBig:
 		return 0, errNegative
 	case kindFloat32:
-		f = float64(math.Float32frombits(uint32(h.bits))) //nolint:gosec // 32 bits
+		f = float64(math.Float32frombits(uint32(h.bits)))
 	case kindFloat64:
 		f = math.Float64frombits(h.bits)
 	case kindFloat16:
-		f = halfFloat(uint16(h.bits)) //nolint:gosec // 16 bits
+		f = halfFloat(uint16(h.bits))
 	default:
 		return 0, errNotInt
 	}
@@ -224,10 +226,8 @@ func (v ref) str() ([]byte, error) {
 			return nil, errNotString
 		}
 		raw, _ := jsonString(v.b, 0)
-		for _, c := range raw {
-			if c == '\\' {
-				return unescape(nil, raw), nil
-			}
+		if bytes.IndexByte(raw, '\\') >= 0 {
+			return unescape(nil, raw), nil
 		}
 		return raw, nil
 	}
@@ -314,7 +314,7 @@ func (c *cursor) begin(v ref, want kind) bool {
 }
 
 func (c *cursor) next() (ref, bool) {
-	end := 0
+	var end int
 	switch {
 	case c.e == JSON:
 		c.i = space(c.b, c.i)

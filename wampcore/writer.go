@@ -94,7 +94,7 @@ func (w *writer) int(v int64) {
 	case MessagePack:
 		w.b = appendMsgpackInt(w.b, v)
 	default:
-		w.b = appendCBORHead(w.b, 1, uint64(^v)) //nolint:gosec // v is negative
+		w.b = appendCBORHead(w.b, 1, uint64(^v))
 	}
 }
 
@@ -180,7 +180,7 @@ func (w *writer) float(v float64, size int) {
 func (w *writer) stringHead(n int) {
 	switch {
 	case w.e == CBOR:
-		w.b = appendCBORHead(w.b, 3, uint64(n)) //nolint:gosec // a length
+		w.b = appendCBORHead(w.b, 3, uint64(n))
 	case n < 32:
 		w.b = append(w.b, 0xa0|byte(n))
 	case n <= math.MaxUint8:
@@ -188,7 +188,7 @@ func (w *writer) stringHead(n int) {
 	case n <= math.MaxUint16:
 		w.b = binary.BigEndian.AppendUint16(append(w.b, 0xda), uint16(n))
 	default:
-		w.b = binary.BigEndian.AppendUint32(append(w.b, 0xdb), uint32(n)) //nolint:gosec // frames are far smaller
+		w.b = binary.BigEndian.AppendUint32(append(w.b, 0xdb), uint32(n))
 	}
 }
 
@@ -223,13 +223,13 @@ func (w *writer) binary(p []byte) {
 		w.b = append(w.b, '"')
 		return
 	case w.e == CBOR:
-		w.b = appendCBORHead(w.b, 2, uint64(n)) //nolint:gosec // a length
+		w.b = appendCBORHead(w.b, 2, uint64(n))
 	case n <= math.MaxUint8:
 		w.b = append(w.b, 0xc4, byte(n))
 	case n <= math.MaxUint16:
 		w.b = binary.BigEndian.AppendUint16(append(w.b, 0xc5), uint16(n))
 	default:
-		w.b = binary.BigEndian.AppendUint32(append(w.b, 0xc6), uint32(n)) //nolint:gosec // frames are far smaller
+		w.b = binary.BigEndian.AppendUint32(append(w.b, 0xc6), uint32(n))
 	}
 	w.b = append(w.b, p...)
 }
@@ -251,11 +251,11 @@ func (w *writer) colon() {
 func (w *writer) list(n int) {
 	w.comma()
 	w.sep = false
-	switch {
-	case w.e == JSON:
+	switch w.e {
+	case JSON:
 		w.b = append(w.b, '[')
-	case w.e == CBOR:
-		w.b = appendCBORHead(w.b, 4, uint64(n)) //nolint:gosec // a length
+	case CBOR:
+		w.b = appendCBORHead(w.b, 4, uint64(n))
 	default:
 		w.b = appendMsgpackCount(w.b, kindList, n)
 	}
@@ -265,11 +265,11 @@ func (w *writer) list(n int) {
 func (w *writer) dict(n int) {
 	w.comma()
 	w.sep = false
-	switch {
-	case w.e == JSON:
+	switch w.e {
+	case JSON:
 		w.b = append(w.b, '{')
-	case w.e == CBOR:
-		w.b = appendCBORHead(w.b, 5, uint64(n)) //nolint:gosec // a length
+	case CBOR:
+		w.b = appendCBORHead(w.b, 5, uint64(n))
 	default:
 		w.b = appendMsgpackCount(w.b, kindDict, n)
 	}
@@ -300,7 +300,7 @@ func appendMsgpackCount(b []byte, k kind, n int) []byte {
 	case n <= math.MaxUint16:
 		return binary.BigEndian.AppendUint16(append(b, wide), uint16(n))
 	default:
-		return binary.BigEndian.AppendUint32(append(b, wide+1), uint32(n)) //nolint:gosec // frames are far smaller
+		return binary.BigEndian.AppendUint32(append(b, wide+1), uint32(n))
 	}
 }
 
@@ -330,9 +330,9 @@ func (w *writer) close(k kind, mark, n int) {
 		case w.e == MessagePack:
 			head = appendMsgpackCount(room[:0], k, n)
 		case k == kindDict:
-			head = appendCBORHead(room[:0], 5, uint64(n)) //nolint:gosec // a count
+			head = appendCBORHead(room[:0], 5, uint64(n))
 		default:
-			head = appendCBORHead(room[:0], 4, uint64(n)) //nolint:gosec // a count
+			head = appendCBORHead(room[:0], 4, uint64(n))
 		}
 		end := len(w.b)
 		w.b = append(w.b, head[1:]...) // for its length

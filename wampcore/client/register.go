@@ -99,7 +99,8 @@ func (s *Session) run(ctx context.Context, h InvocationHandler, inv *wampcore.In
 		ctx, cancel = context.WithTimeoutCause(ctx, inv.Details.Timeout, &wampcore.Error{URI: wampcore.ErrTimeout})
 		defer cancel()
 	}
-	payload, err := wampcore.Payload{}, error(nil)
+	var payload wampcore.Payload
+	var err error
 	select {
 	case s.slots <- struct{}{}:
 		payload, err = protect(ctx, h, inv)

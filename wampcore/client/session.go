@@ -101,7 +101,7 @@ func Join(ctx context.Context, t wampcore.Transport, cfg Config) (*Session, erro
 		s.out.wait()
 		return nil, fmt.Errorf("join %s: %w", cfg.Realm, err)
 	}
-	go s.read() // waited for through done
+	go s.read() //nolint:contextcheck // the session outlives the context that it was opened with; waited for through done
 	return s, nil
 }
 

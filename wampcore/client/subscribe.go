@@ -33,7 +33,7 @@ func (s *Session) Subscribe(
 	ctx context.Context, topic wampcore.URI, h EventHandler, opts wampcore.SubscribeOptions,
 ) (*Subscription, error) {
 	sub := &Subscription{s: s, handler: h}
-	accept := func(m wampcore.Message) {
+	accept := func(m wampcore.Message) { //nolint:contextcheck // handlers live as long as the session
 		if m, ok := m.(*wampcore.Subscribed); ok {
 			s.addHandler(m.Subscription, sub)
 		}
@@ -70,7 +70,7 @@ func (s *Session) dispatch(ctx context.Context, shared *subscription) {
 			handlers := shared.handlers
 			s.mu.Unlock()
 			for _, sub := range handlers {
-				sub.handler(s.ctx, e)
+				sub.handler(ctx, e)
 			}
 		case <-ctx.Done():
 		}

@@ -91,7 +91,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	h.conn.attach(nc)
 	if n := brw.Reader.Buffered(); n > 0 {
-		early, _ := brw.Reader.Peek(n)
+		early, _ := brw.Peek(n)
 		h.conn.unread(early)
 	}
 	h.conn.coder = bufio.NewReaderSize(h.conn, coderReadBuffer)

@@ -22,11 +22,11 @@ func rawConn(nc net.Conn) syscall.RawConn {
 }
 
 func rawRead(fd uintptr, b []byte) (n int, again bool, err error) {
-	return retry(func() (int, error) { return syscall.Read(int(fd), b) }) //nolint:gosec // a descriptor
+	return retry(func() (int, error) { return syscall.Read(int(fd), b) })
 }
 
 func rawWrite(fd uintptr, b []byte) (n int, again bool, err error) {
-	return retry(func() (int, error) { return syscall.Write(int(fd), b) }) //nolint:gosec // a descriptor
+	return retry(func() (int, error) { return syscall.Write(int(fd), b) })
 }
 
 func retry(call func() (int, error)) (int, bool, error) {

@@ -122,7 +122,7 @@ func (s *server) frame() (op byte, head, n int) {
 		return op, 8, int(binary.BigEndian.Uint16(b[2:]))
 	case n == 127 && len(b) >= 14:
 		if size := binary.BigEndian.Uint64(b[2:]); size <= 1<<31-1 {
-			return op, 14, int(size) //nolint:gosec // just bounded
+			return op, 14, int(size)
 		}
 	}
 	return 0, 0, -1
@@ -256,7 +256,7 @@ func appendHeader(b []byte, op byte, n int) []byte {
 	case n < 1<<16:
 		return binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
 	default:
-		return binary.BigEndian.AppendUint64(append(b, 127), uint64(n)) //nolint:gosec // a length
+		return binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
 	}
 }
 
