@@ -1,0 +1,3 @@
+module github.com/wampgate/wampgate/e2e
+
+go 1.26
