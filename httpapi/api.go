@@ -240,3 +240,14 @@ func (r *recorder) Write(b []byte) (int, error) {
 
 // Unwrap lets http.ResponseController find the real writer.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// Routes lists what New routes, as "METHOD /path", for those who describe it.
+func Routes(cfg Config) ([]string, error) {
+	a := &api{cfg: cfg.withDefaults()}
+	var all []string
+	err := chi.Walk(a.routes(), func(method, path string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		all = append(all, method+" "+path)
+		return nil
+	})
+	return all, err
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http/httptest"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/wampgate/wampgate/router"
 	"github.com/wampgate/wampgate/wampcore"
 	"github.com/wampgate/wampgate/wampcore/transport"
+	"github.com/wampgate/wampgate/wampcore/wamptest"
 )
 
 // wire is one peer's connection, on which tests speak JSON whatever is really spoken.
@@ -262,6 +264,11 @@ func conversations() []conversation {
 			a > [65,1,"$reg"]
 			b < [48,1,{"disclose_me":true},"p"]
 			a > [68,"$inv","$reg",{"caller":"$b","caller_authid":"*","caller_authrole":"anonymous"}]`},
+		{name: "2.17 a publisher may disclose itself", script: `
+			a < [32,1,{},"t"]
+			a > [33,1,"$sub"]
+			b < [16,1,{"disclose_me":true},"t"]
+			a > [36,"$sub","*",{"publisher":"$b","publisher_authid":"*","publisher_authrole":"anonymous"}]`},
 		{name: "2.8 pattern registrations say the procedure", script: `
 			a < [64,1,{"match":"prefix"},"com.example"]
 			a > [65,1,"$reg"]
@@ -328,6 +335,28 @@ func TestEveryViolationIsAborted(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+func TestWelcomeAnnouncesWhatTheTableSays(t *testing.T) {
+	table, err := os.ReadFile("../docs/conformance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want wampcore.Roles
+	for line := range strings.Lines(string(table)) {
+		cells := strings.Split(line, "|")
+		for r := wampcore.RoleBroker; r <= wampcore.RoleDealer && len(cells) > 3; r++ {
+			for f := wampcore.ProgressiveCallResults; f <= wampcore.PayloadPassthruMode; f++ {
+				if strings.TrimSpace(cells[1]) == r.String() && strings.TrimSpace(cells[2]) == f.String() {
+					want.Add(r, f)
+				}
+			}
+		}
+	}
+	p := wamptest.New(t, newRouter(t).Dial())
+	if got := p.Join(realm1, allFeatures()).Details.Roles; got != want {
+		t.Errorf("WELCOME announces %+v, the table %+v", got, want)
 	}
 }
 

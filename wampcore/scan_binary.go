@@ -117,8 +117,26 @@ func bigEndian(b []byte, width int) uint64 {
 
 // skipMsgpack validates the value at i and returns its end. Every element takes a byte at least, so a length beyond what
 // is there is refused before anything is done with it.
-func skipMsgpack(b []byte, i int) (int, error) { //nolint:gocognit // one loop, which calls would slow down
-	var stack [maxDepth]int // what is left to skip on the levels above
+func skipMsgpack(b []byte, i int) (int, error) {
+	h, err := msgpackHead(b, i)
+	if err != nil {
+		return 0, err
+	}
+	if h.kind != kindList && h.kind != kindDict {
+		return skipBytes(b, i+h.size, h.n)
+	}
+	return skipMsgpackContainer(b, i)
+}
+
+func skipBytes(b []byte, i, n int) (int, error) {
+	if n > len(b)-i {
+		return 0, errTruncated
+	}
+	return i + n, nil
+}
+
+func skipMsgpackContainer(b []byte, i int) (int, error) { //nolint:gocognit // one loop, which calls would slow down
+	var stack [maxDepth]int32 // what is left to skip on the levels above
 	depth, left := 0, 1
 	for {
 		for left == 0 {
@@ -126,7 +144,7 @@ func skipMsgpack(b []byte, i int) (int, error) { //nolint:gocognit // one loop, 
 				return i, nil
 			}
 			depth--
-			left = stack[depth]
+			left = int(stack[depth])
 		}
 		left--
 		if i < len(b) && (b[i] <= 0x7f || b[i] >= 0xe0) { // small integers are frequent
@@ -152,7 +170,7 @@ func skipMsgpack(b []byte, i int) (int, error) { //nolint:gocognit // one loop, 
 		if depth == maxDepth {
 			return 0, errDepth
 		}
-		stack[depth] = left
+		stack[depth] = int32(left)
 		depth++
 		left = n
 	}
@@ -266,8 +284,23 @@ const (
 )
 
 // skipCBOR validates the value at i and returns its end.
-func skipCBOR(b []byte, i int) (int, error) { //nolint:gocognit // one loop, which calls would slow down
-	var stack [maxDepth]int
+func skipCBOR(b []byte, i int) (int, error) {
+	h, err := cborHead(b, i)
+	if err != nil {
+		return 0, err
+	}
+	switch h.kind {
+	case kindList, kindDict, kindTag, kindBreak:
+		return skipCBORContainer(b, i)
+	case kindString, kindBinary:
+		return skipCBORString(b, i+h.size, h)
+	default:
+		return i + h.size, nil
+	}
+}
+
+func skipCBORContainer(b []byte, i int) (int, error) { //nolint:gocognit // one loop, which calls would slow down
+	var stack [maxDepth]int32
 	depth, left := 0, 1
 	for tags := 0; ; {
 		for left == 0 {
@@ -275,7 +308,7 @@ func skipCBOR(b []byte, i int) (int, error) { //nolint:gocognit // one loop, whi
 				return i, nil
 			}
 			depth--
-			left = stack[depth]
+			left = int(stack[depth])
 		}
 		h, err := cborHead(b, i)
 		if err != nil {
@@ -293,7 +326,7 @@ func skipCBOR(b []byte, i int) (int, error) { //nolint:gocognit // one loop, whi
 				return 0, errSyntax
 			}
 			depth--
-			left = stack[depth]
+			left = int(stack[depth])
 			continue
 		}
 		tags = 0
@@ -310,7 +343,7 @@ func skipCBOR(b []byte, i int) (int, error) { //nolint:gocognit // one loop, whi
 		if depth == maxDepth {
 			return 0, errDepth
 		}
-		stack[depth] = left
+		stack[depth] = int32(left)
 		depth++
 		if left, err = cborElements(h, len(b)-i); err != nil {
 			return 0, err
