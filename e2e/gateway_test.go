@@ -147,7 +147,7 @@ func node(tb testing.TB, script string, args ...string) *process {
 	tb.Helper()
 	path := need(tb, "node")
 	if _, err := os.Stat("js/node_modules"); err != nil && os.Getenv("CI") == "" {
-		tb.Skip("the npm packages are not installed: npm ci in e2e/js")
+		tb.Skip("the npm packages are not installed: .ci/clients installs them")
 	}
 	return start(tb, nil, path, append([]string{filepath.Join("js", script)}, args...)...)
 }
