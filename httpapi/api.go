@@ -28,7 +28,7 @@ type Config struct {
 	Log       zerolog.Logger
 
 	OpsElsewhere   bool          // the probes are served by Ops, not by New
-	Hosts          []string      // names that requests may be for, beside localhost and IP addresses
+	Hosts          []string      // names that requests may be for, beside localhost and IP addresses; *.example.com covers subdomains
 	Origins        []string      // origins of other sites that may send requests
 	MaxBody        int64         // bytes; default 16 MiB
 	CallTimeout    time.Duration // where a request gives none; default 30 s
@@ -214,7 +214,10 @@ func (a *api) hostAllowed(host string) bool {
 		name = h
 	}
 	name = strings.Trim(name, "[]")
-	return name == "localhost" || net.ParseIP(name) != nil || slices.Contains(a.cfg.Hosts, name)
+	return name == "localhost" || net.ParseIP(name) != nil || slices.ContainsFunc(a.cfg.Hosts, func(pattern string) bool {
+		suffix, sub := strings.CutPrefix(pattern, "*")
+		return pattern == name || sub && len(name) > len(suffix) && strings.HasSuffix(name, suffix)
+	})
 }
 
 // recorder remembers the status for the log.

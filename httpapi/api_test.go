@@ -56,7 +56,8 @@ func newFace(tb testing.TB) *face {
 		tb.Fatal(err)
 	}
 	handler, err := httpapi.New(httpapi.Config{
-		Bridge: b, Realm: "realm1", OpenAPI: yaml, MaxBody: 1 << 10, WebSocket: http.NotFoundHandler(), Heartbeat: 20 * time.Millisecond,
+		Bridge: b, Realm: "realm1", OpenAPI: yaml, MaxBody: 1 << 10, WebSocket: http.NotFoundHandler(),
+		Hosts: []string{"gateway.example", "*.apps.example"}, Heartbeat: 20 * time.Millisecond,
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -314,6 +315,22 @@ func TestBadRequestsAreProblemsThatTheDocumentKnows(t *testing.T) {
 	for _, path := range []string{"/livez", "/readyz", "/startupz", "/openapi.yaml"} {
 		if rec := f.do(t, http.MethodGet, path, ""); rec.Code != http.StatusOK {
 			t.Errorf("%s: %d", path, rec.Code)
+		}
+	}
+}
+
+func TestHostsOtherThanTheOwnAreRefused(t *testing.T) {
+	f := newFace(t)
+	for host, want := range map[string]int{
+		"localhost:8080": 200, "127.0.0.1": 200, "[::1]:80": 200, "gateway.example": 200, "a.apps.example": 200,
+		"apps.example": 421, ".apps.example": 421, "evil.example": 421, "gateway.example.evil.example": 421,
+	} {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/livez", nil)
+		req.Host = host
+		rec := httptest.NewRecorder()
+		f.handler.ServeHTTP(rec, req)
+		if rec.Code != want {
+			t.Errorf("%s: got %d, want %d", host, rec.Code, want)
 		}
 	}
 }
