@@ -416,3 +416,32 @@ func BenchmarkTranscode(b *testing.B) {
 		})
 	}
 }
+
+func TestNestingIsBoundedAndWalkedToItsEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		e                 Encoding
+		open, leaf, close string // a level has one value after the next level
+	}{
+		"json list":      {JSON, "[", "0", ",1]"},
+		"json dict":      {JSON, `{"a":`, "0", `,"b":1}`},
+		"msgpack list":   {MessagePack, "\x92", "\x00", "\x01"},
+		"msgpack dict":   {MessagePack, "\x82\xa1a", "\x00", "\xa1b\x01"},
+		"msgpack long":   {MessagePack, "\xdc\x00\x02", "\x00", "\xda\x00\x01x"},
+		"cbor list":      {CBOR, "\x82", "\x00", "\x01"},
+		"cbor dict":      {CBOR, "\xa2\x61a", "\x00", "\x61b\x01"},
+		"cbor open list": {CBOR, "\x9f", "\x00", "\x01\xff"},
+		"cbor open dict": {CBOR, "\xbf\x61a", "\x00", "\x61b\x01\xff"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for depth := 1; depth <= maxDepth+1; depth++ {
+				v := strings.Repeat(c.open, depth) + c.leaf + strings.Repeat(c.close, depth)
+				if err := Scan(c.e, []byte(v)); (err == nil) != (depth <= maxDepth) {
+					t.Fatalf("depth %d: %v", depth, err)
+				}
+				if err := Scan(c.e, []byte(v[:len(v)-1])); err == nil {
+					t.Fatalf("depth %d: a value that is cut short was let pass", depth)
+				}
+			}
+		})
+	}
+}

@@ -115,64 +115,99 @@ func bigEndian(b []byte, width int) uint64 {
 	}
 }
 
+// msgpackPlain has the length of a whole value by its first byte, for those whose first byte tells it; 0 for the rest.
+var msgpackPlain = msgpackPlainLengths() //nolint:gochecknoglobals // a constant table
+
+func msgpackPlainLengths() (lengths [256]uint8) {
+	for c := range lengths {
+		switch {
+		case c <= 0x7f, c >= 0xe0, c == 0xc0, c == 0xc2, c == 0xc3:
+			lengths[c] = 1
+		case c >= 0xa0 && c <= 0xbf:
+			lengths[c] = 1 + uint8(c&0x1f)
+		case c >= 0xca && c <= 0xd8:
+			f := msgpackForms[c-0xc0]
+			lengths[c] = 1 + f.width + f.extra + f.fixed
+		}
+	}
+	return lengths
+}
+
 // skipMsgpack validates the value at i and returns its end. Every element takes a byte at least, so a length beyond what
 // is there is refused before anything is done with it.
 func skipMsgpack(b []byte, i int) (int, error) {
-	h, err := msgpackHead(b, i)
-	if err != nil {
-		return 0, err
+	if i < len(b) {
+		if n := int(msgpackPlain[b[i]]); n != 0 && n <= len(b)-i {
+			return i + n, nil
+		}
 	}
-	if h.kind != kindList && h.kind != kindDict {
-		return skipBytes(b, i+h.size, h.n)
-	}
-	return skipMsgpackContainer(b, i)
+	return skipMsgpackValues(b, i, 1, 0)
 }
 
-func skipBytes(b []byte, i, n int) (int, error) {
-	if n > len(b)-i {
-		return 0, errTruncated
-	}
-	return i + n, nil
-}
+// stackDepth is how many levels a scanner walks without calling itself: a larger stack costs small messages more to
+// clear than they take to scan.
+const stackDepth = 16
 
-func skipMsgpackContainer(b []byte, i int) (int, error) { //nolint:gocognit // one loop, which calls would slow down
-	var stack [maxDepth]int32 // what is left to skip on the levels above
-	depth, left := 0, 1
+// skipMsgpackValues is skipMsgpack for several values, inside lists and dicts that are depth deep already.
+func skipMsgpackValues(b []byte, i, left, depth int) (int, error) { //nolint:gocognit // one loop, which calls would slow down
+	var stack [stackDepth]int32 // what is left to skip on the levels above
+	level := 0
 	for {
 		for left == 0 {
-			if depth == 0 {
+			if level == 0 {
 				return i, nil
 			}
-			depth--
-			left = int(stack[depth])
+			level--
+			left = int(stack[level])
 		}
 		left--
-		if i < len(b) && (b[i] <= 0x7f || b[i] >= 0xe0) { // small integers are frequent
-			i++
-			continue
-		}
-		h, err := msgpackHead(b, i)
-		if err != nil {
-			return 0, err
-		}
-		i += h.size
-		n := h.n
-		if h.kind == kindDict {
-			n *= 2
-		}
-		if n > len(b)-i {
+		if i >= len(b) {
 			return 0, errTruncated
 		}
-		if h.kind != kindList && h.kind != kindDict {
-			i += n
+		c := b[i]
+		if n := int(msgpackPlain[c]); n != 0 {
+			if i += n; i > len(b) {
+				return 0, errTruncated
+			}
 			continue
 		}
-		if depth == maxDepth {
-			return 0, errDepth
+		var n int
+		switch {
+		case c >= 0x80 && c <= 0x8f:
+			i, n = i+1, 2*int(c&0x0f)
+		case c >= 0x90 && c <= 0x9f:
+			i, n = i+1, int(c&0x0f)
+		default:
+			h, err := msgpackHead(b, i)
+			if err != nil {
+				return 0, err
+			}
+			i, n = i+h.size, h.n
+			switch {
+			case h.kind == kindDict:
+				n *= 2
+			case h.kind != kindList:
+				if i += n; i > len(b) {
+					return 0, errTruncated
+				}
+				continue
+			}
 		}
-		stack[depth] = int32(left)
-		depth++
-		left = n
+		switch {
+		case n > len(b)-i:
+			return 0, errTruncated
+		case depth+level == maxDepth:
+			return 0, errDepth
+		case level < stackDepth:
+			stack[level] = int32(left)
+			level++
+			left = n
+		default:
+			var err error
+			if i, err = skipMsgpackValues(b, i, n, depth+level+1); err != nil {
+				return 0, err
+			}
+		}
 	}
 }
 
@@ -283,32 +318,58 @@ const (
 	openDictValue
 )
 
-// skipCBOR validates the value at i and returns its end.
-func skipCBOR(b []byte, i int) (int, error) {
-	h, err := cborHead(b, i)
-	if err != nil {
-		return 0, err
+// cborPlain has the length of a whole value by its first byte, for those whose first byte tells it; 0 for the rest.
+var cborPlain = cborPlainLengths() //nolint:gochecknoglobals // a constant table
+
+func cborPlainLengths() (lengths [256]uint8) {
+	for c := range lengths {
+		major, info := c>>5, c&0x1f
+		switch {
+		case (major == 2 || major == 3) && info < 24:
+			lengths[c] = 1 + uint8(info)
+		case major != 0 && major != 1 && major != 7:
+		case info < 24:
+			lengths[c] = 1
+		case major == 7 && info == 24: // not every value is one
+		case info <= 27:
+			lengths[c] = 1 + 1<<(info-24)
+		}
 	}
-	switch h.kind {
-	case kindList, kindDict, kindTag, kindBreak:
-		return skipCBORContainer(b, i)
-	case kindString, kindBinary:
-		return skipCBORString(b, i+h.size, h)
-	default:
-		return i + h.size, nil
-	}
+	return lengths
 }
 
-func skipCBORContainer(b []byte, i int) (int, error) { //nolint:gocognit // one loop, which calls would slow down
-	var stack [maxDepth]int32
-	depth, left := 0, 1
+// skipCBOR validates the value at i and returns its end.
+func skipCBOR(b []byte, i int) (int, error) {
+	if i < len(b) {
+		if n := int(cborPlain[b[i]]); n != 0 && n <= len(b)-i {
+			return i + n, nil
+		}
+	}
+	return skipCBORValues(b, i, 1, 0)
+}
+
+// skipCBORValues is skipCBOR for several values, inside lists and dicts that are depth deep already.
+func skipCBORValues(b []byte, i, left, depth int) (int, error) { //nolint:gocognit,funlen // one loop, which calls would slow down
+	var stack [stackDepth]int32
+	level := 0
 	for tags := 0; ; {
 		for left == 0 {
-			if depth == 0 {
+			if level == 0 {
 				return i, nil
 			}
-			depth--
-			left = int(stack[depth])
+			level--
+			left = int(stack[level])
+		}
+		if i >= len(b) {
+			return 0, errTruncated
+		}
+		c := b[i]
+		if n := int(cborPlain[c]); n != 0 {
+			if i += n; i > len(b) {
+				return 0, errTruncated
+			}
+			tags, left = 0, afterElement(left)
+			continue
 		}
 		h, err := cborHead(b, i)
 		if err != nil {
@@ -325,12 +386,14 @@ func skipCBORContainer(b []byte, i int) (int, error) { //nolint:gocognit // one 
 			if tags > 0 || left != openList && left != openDict {
 				return 0, errSyntax
 			}
-			depth--
-			left = int(stack[depth])
+			if level == 0 { // the level is the caller's
+				return i, nil
+			}
+			level--
+			left = int(stack[level])
 			continue
 		}
-		tags = 0
-		left = afterElement(left)
+		tags, left = 0, afterElement(left)
 		if h.kind == kindString || h.kind == kindBinary {
 			if i, err = skipCBORString(b, i, h); err != nil {
 				return 0, err
@@ -340,13 +403,20 @@ func skipCBORContainer(b []byte, i int) (int, error) { //nolint:gocognit // one 
 		if h.kind != kindList && h.kind != kindDict {
 			continue
 		}
-		if depth == maxDepth {
-			return 0, errDepth
-		}
-		stack[depth] = int32(left)
-		depth++
-		if left, err = cborElements(h, len(b)-i); err != nil {
+		n, err := cborElements(h, len(b)-i)
+		switch {
+		case err != nil:
 			return 0, err
+		case depth+level == maxDepth:
+			return 0, errDepth
+		case level < stackDepth:
+			stack[level] = int32(left)
+			level++
+			left = n
+		default:
+			if i, err = skipCBORValues(b, i, n, depth+level+1); err != nil {
+				return 0, err
+			}
 		}
 	}
 }

@@ -155,6 +155,9 @@ func (v ref) absent() bool {
 	if v.e == JSON {
 		return v.b[0] == 'n'
 	}
+	if c := v.b[0]; v.e == MessagePack && c < 0xc0 || v.e == CBOR && c < 0xc0 {
+		return false // by far the most frequent
+	}
 	h := v.head()
 	return h.kind == kindNull || h.kind == kindUndefined ||
 		h.kind == kindExt && h.bits == 0 && h.n == 1 && v.b[h.size] == 0
@@ -185,6 +188,12 @@ func (v ref) uint() (uint64, error) {
 			return 0, errNotInt
 		}
 		return n, nil
+	}
+	switch c := v.b[0]; { // the value is whole, so that its length tells how its head ends
+	case v.e == MessagePack && c >= 0xcc && c <= 0xcf, v.e == CBOR && c >= 0x18 && c <= 0x1b:
+		return bigEndian(v.b[1:], len(v.b)-1), nil
+	case v.e == MessagePack && c <= 0x7f, v.e == CBOR && c <= 0x17:
+		return uint64(c), nil
 	}
 	h := v.head()
 	var f float64
@@ -230,6 +239,12 @@ func (v ref) str() ([]byte, error) {
 			return unescape(nil, raw), nil
 		}
 		return raw, nil
+	}
+	switch c := v.b[0]; { // short ones
+	case v.e == MessagePack && c >= 0xa0 && c <= 0xbf, v.e == CBOR && c >= 0x60 && c <= 0x77:
+		return v.b[1:], nil
+	case v.e == MessagePack && c == 0xd9, v.e == CBOR && c == 0x78:
+		return v.b[2:], nil
 	}
 	h := v.head()
 	if h.kind != kindString {
@@ -304,6 +319,14 @@ func (c *cursor) begin(v ref, want kind) bool {
 	if v.e == JSON {
 		c.i = 1
 		return v.b[0] == '[' && want == kindList || v.b[0] == '{' && want == kindDict
+	}
+	switch first := v.b[0]; { // short ones
+	case v.e == MessagePack && first >= 0x90 && first <= 0x9f && want == kindList:
+		c.i, c.left = 1, int(first&0x0f)
+		return true
+	case v.e == CBOR && first >= 0x80 && first <= 0x97 && want == kindList:
+		c.i, c.left = 1, int(first&0x1f)
+		return true
 	}
 	h := v.head()
 	c.i, c.left, c.open = h.size, h.n, h.open
