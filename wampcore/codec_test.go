@@ -445,3 +445,30 @@ func TestNestingIsBoundedAndWalkedToItsEnd(t *testing.T) {
 		})
 	}
 }
+
+func TestLongStringsAreCheckedToTheirEnd(t *testing.T) {
+	for n := range 200 {
+		text := strings.Repeat("a", n)
+		for tail, want := range map[string]bool{
+			``: true, `\"`: true, `\\`: true, `\"\"\\\u00e9\n` + text: true, "ä" + text: true, `\"` + text + `\\`: true,
+			"\n" + text: false, text + "\x1f": false, `\x`: false, `\u12`: false, "\xff" + text: false, text + "\xc3": false,
+		} {
+			if err := Scan(JSON, []byte(`["`+text+tail+`"]`)); (err == nil) != want {
+				t.Fatalf("%q after %d: got %v, want %t", tail, n, err, want)
+			}
+			if err := Scan(JSON, []byte(`"`+text+tail)); err == nil {
+				t.Fatalf("%q after %d: a string without its end was let pass", tail, n)
+			}
+		}
+	}
+}
+
+func BenchmarkScan64KiBString(b *testing.B) {
+	frame := []byte(`["` + strings.Repeat("0123456789abcdef", 4096) + `"]`)
+	b.SetBytes(int64(len(frame)))
+	for b.Loop() {
+		if err := Scan(JSON, frame); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

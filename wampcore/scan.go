@@ -1,6 +1,7 @@
 package wampcore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"math/bits"
@@ -231,12 +232,24 @@ func skipJSONAtom(b []byte, i int) (int, error) {
 	return i + len(word), nil
 }
 
+// Masks for looking at 8 bytes at once.
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// longString is how much of a string is scanned for all that matters at once. What is longer is looked through for one
+// thing after another, which is faster per byte, but takes longer to begin.
+const longString = 64
+
 // skipJSONString returns the index behind the closing quote; i is behind the opening one. It looks at 8 bytes at once.
 func skipJSONString(b []byte, i int) (int, error) {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	start, seen := i, uint64(0) // seen collects the high bits: is there anything but ASCII?
 	for {
 		for i+8 <= len(b) {
+			if i-start >= longString {
+				return skipLongJSONString(b, start, i)
+			}
 			x := binary.LittleEndian.Uint64(b[i:])
 			quote, slash := x^ones*'"', x^ones*'\\'
 			special := ((x-ones*0x20)&^x | (quote-ones)&^quote | (slash-ones)&^slash) & highs
@@ -271,6 +284,57 @@ func skipJSONString(b []byte, i int) (int, error) {
 		}
 		i += n
 	}
+}
+
+// skipLongJSONString goes on at i with the string that began at start. No byte is looked at twice for the same thing.
+func skipLongJSONString(b []byte, start, i int) (int, error) {
+	end := -1 // of what has no quote
+	for {
+		if i > end { // the last one was escaped
+			n := bytes.IndexByte(b[i:], '"')
+			if n < 0 {
+				return 0, errTruncated
+			}
+			end = i + n
+		}
+		n := bytes.IndexByte(b[i:end], '\\')
+		plain := end
+		if n >= 0 {
+			plain = i + n
+		}
+		if control(b[i:plain]) {
+			return 0, errSyntax
+		}
+		if n < 0 {
+			if !utf8.Valid(b[start:end]) {
+				return 0, errUTF8
+			}
+			return end + 1, nil
+		}
+		n, err := skipJSONEscape(b, plain)
+		if err != nil {
+			return 0, err
+		}
+		i = plain + n
+	}
+}
+
+// control reports whether there is a control character in b.
+func control(b []byte) bool {
+	var found uint64
+	for len(b) >= 32 {
+		p := b[:32]
+		w, x := binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[8:])
+		y, z := binary.LittleEndian.Uint64(p[16:]), binary.LittleEndian.Uint64(p[24:])
+		found |= (w-ones*0x20)&^w | (x-ones*0x20)&^x | (y-ones*0x20)&^y | (z-ones*0x20)&^z
+		b = b[32:]
+	}
+	for _, c := range b {
+		if c < 0x20 {
+			return true
+		}
+	}
+	return found&highs != 0
 }
 
 func skipJSONEscape(b []byte, i int) (int, error) {
