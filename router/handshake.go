@@ -53,7 +53,6 @@ func (c *conn) hello(m *wampcore.Hello) (*session, error) {
 		authMeth: anonymous,
 		authProv: "static",
 	}
-	s.log = c.logger(s)
 	realm.join(&c.batch, s, s.welcome())
 	return s, nil
 }

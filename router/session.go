@@ -5,8 +5,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/wampgate/wampgate/wampcore"
 )
 
@@ -22,7 +20,6 @@ type session struct {
 	authRole string
 	authMeth string
 	authProv string
-	log      zerolog.Logger
 
 	// Owned by the reader.
 	lastRequest wampcore.ID
@@ -106,7 +103,7 @@ func (s *session) reply(b *batch, kind wampcore.MessageType, request wampcore.ID
 	}
 	e, ok := errors.AsType[*wampcore.Error](err)
 	if !ok { // ours, and none of the peer's business
-		s.log.Error().Err(err).Uint16("request_type", uint16(kind)).Msg("request failed")
+		s.log().Error().Err(err).Uint16("request_type", uint16(kind)).Msg("request failed")
 		e = &wampcore.Error{URI: wampcore.ErrRuntime, Message: "internal error"}
 	}
 	b.send(s, s.errorMsg(kind, request, e))
@@ -134,12 +131,12 @@ func (s *session) logEnd(cause error, lasted time.Duration) {
 	_, violation := errors.AsType[*wampcore.ProtocolError](cause)
 	switch {
 	case violation:
-		s.log.Warn().Err(cause).Dur("for", lasted).Msg("session broke the protocol")
+		s.log().Warn().Err(cause).Dur("for", lasted).Msg("session broke the protocol")
 	case errors.Is(cause, errSlow):
-		s.log.Warn().Dur("for", lasted).Msg("session ended as slow")
+		s.log().Warn().Dur("for", lasted).Msg("session ended as slow")
 	case errors.Is(cause, errGoodbye), errors.Is(cause, io.EOF), errors.Is(cause, wampcore.ErrClosed):
-		s.log.Info().Dur("for", lasted).Msg("session left")
+		s.log().Info().Dur("for", lasted).Msg("session left")
 	default:
-		s.log.Info().AnErr("cause", cause).Dur("for", lasted).Msg("session left")
+		s.log().Info().AnErr("cause", cause).Dur("for", lasted).Msg("session left")
 	}
 }

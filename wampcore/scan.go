@@ -248,7 +248,7 @@ func skipJSONString(b []byte, i int) (int, error) {
 	for {
 		for i+8 <= len(b) {
 			if i-start >= longString {
-				return skipLongJSONString(b, start, i)
+				return skipLongJSONString(b, start, i, seen)
 			}
 			x := binary.LittleEndian.Uint64(b[i:])
 			quote, slash := x^ones*'"', x^ones*'\\'
@@ -287,7 +287,7 @@ func skipJSONString(b []byte, i int) (int, error) {
 }
 
 // skipLongJSONString goes on at i with the string that began at start. No byte is looked at twice for the same thing.
-func skipLongJSONString(b []byte, start, i int) (int, error) {
+func skipLongJSONString(b []byte, start, i int, seen uint64) (int, error) {
 	end := -1 // of what has no quote
 	for {
 		if i > end { // the last one was escaped
@@ -302,11 +302,13 @@ func skipLongJSONString(b []byte, start, i int) (int, error) {
 		if n >= 0 {
 			plain = i + n
 		}
-		if control(b[i:plain]) {
+		controls, all := classify(b[i:plain])
+		if controls {
 			return 0, errSyntax
 		}
+		seen |= all
 		if n < 0 {
-			if !utf8.Valid(b[start:end]) {
+			if seen&highs != 0 && !utf8.Valid(b[start:end]) {
 				return 0, errUTF8
 			}
 			return end + 1, nil
@@ -319,22 +321,22 @@ func skipLongJSONString(b []byte, start, i int) (int, error) {
 	}
 }
 
-// control reports whether there is a control character in b.
-func control(b []byte) bool {
+// classify reports whether there are control characters in b, and what bits are set in any of its bytes.
+func classify(b []byte) (controls bool, seen uint64) {
 	var found uint64
 	for len(b) >= 32 {
 		p := b[:32]
 		w, x := binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[8:])
 		y, z := binary.LittleEndian.Uint64(p[16:]), binary.LittleEndian.Uint64(p[24:])
 		found |= (w-ones*0x20)&^w | (x-ones*0x20)&^x | (y-ones*0x20)&^y | (z-ones*0x20)&^z
+		seen |= w | x | y | z
 		b = b[32:]
 	}
 	for _, c := range b {
-		if c < 0x20 {
-			return true
-		}
+		controls = controls || c < 0x20
+		seen |= uint64(c)
 	}
-	return found&highs != 0
+	return controls || found&highs != 0, seen
 }
 
 func skipJSONEscape(b []byte, i int) (int, error) {
