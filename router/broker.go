@@ -1,6 +1,8 @@
 package router
 
 import (
+	"time"
+
 	"github.com/wampgate/wampgate/wampcore"
 )
 
@@ -9,6 +11,7 @@ const maxPerSession = 1 << 17
 
 // broker holds a realm's subscriptions. It has no lock and no goroutine: the realm's lock guards it.
 type broker struct {
+	realm  *realm
 	index  index[subscription]
 	byID   map[wampcore.ID]*subscription
 	lastID wampcore.ID
@@ -16,16 +19,17 @@ type broker struct {
 
 // subscription is a topic, or a pattern of topics, with the sessions that get its events. It lives as long as it has any.
 type subscription struct {
-	id    wampcore.ID
-	topic wampcore.URI
-	match wampcore.Match
+	id      wampcore.ID
+	created time.Time
+	topic   wampcore.URI
+	match   wampcore.Match
 
 	members []*session // a slice, since events go through it; position has the indices
 	posn    map[*session]int
 }
 
-func newBroker() broker {
-	return broker{index: newIndex[subscription](), byID: map[wampcore.ID]*subscription{}}
+func newBroker(r *realm) broker {
+	return broker{realm: r, index: newIndex[subscription](), byID: map[wampcore.ID]*subscription{}}
 }
 
 // subscribe adds s to a subscription. A session that is on it already gets the same id again.
@@ -35,13 +39,17 @@ func (k *broker) subscribe(b *batch, s *session, m *wampcore.Subscribe) {
 		return
 	}
 	sub := k.index.at(m.Topic, m.Options.Match)
-	if sub == nil {
+	created := sub == nil
+	if created {
 		k.lastID++
-		sub = &subscription{id: k.lastID, topic: m.Topic, match: m.Options.Match, posn: map[*session]int{}}
+		sub = &subscription{
+			id: k.lastID, created: time.Now(), topic: m.Topic, match: m.Options.Match, posn: map[*session]int{},
+		}
 		k.index.set(sub.topic, sub.match, sub)
 		k.byID[sub.id] = sub
 	}
-	if _, ok := sub.posn[s]; !ok {
+	_, again := sub.posn[s]
+	if !again {
 		sub.posn[s] = len(sub.members)
 		sub.members = append(sub.members, s)
 		if s.subscriptions == nil {
@@ -50,6 +58,15 @@ func (k *broker) subscribe(b *batch, s *session, m *wampcore.Subscribe) {
 		s.subscriptions[sub.id] = sub
 	}
 	b.send(s, &wampcore.Subscribed{Request: m.Request, Subscription: sub.id})
+	if m.Options.GetRetained {
+		k.realm.sendRetained(b, s, sub)
+	}
+	if created {
+		k.realm.announce(b, "wamp.subscription.on_create", func() []any { return []any{s.id, sub.describe()} })
+	}
+	if !again {
+		k.realm.announce(b, "wamp.subscription.on_subscribe", func() []any { return []any{s.id, sub.id} })
+	}
 }
 
 var errTooMany = &wampcore.Error{
@@ -62,19 +79,27 @@ func (k *broker) unsubscribe(b *batch, s *session, m *wampcore.Unsubscribe) erro
 	if sub == nil {
 		return &wampcore.Error{URI: wampcore.ErrNoSuchSubscription}
 	}
-	k.drop(s, sub)
 	b.send(s, &wampcore.Unsubscribed{Request: m.Request})
+	k.drop(b, s, sub)
 	return nil
 }
 
+// revoke takes a subscription away from s, and tells s if it understands that. [RFC subscription revocation]
+func (k *broker) revoke(b *batch, s *session, sub *subscription, reason string) {
+	if s.roles.Supports(wampcore.RoleSubscriber, wampcore.SubscriptionRevocation) {
+		b.send(s, &wampcore.Unsubscribed{Details: wampcore.RevokedDetails{ID: sub.id, Reason: reason}})
+	}
+	k.drop(b, s, sub)
+}
+
 // remove takes a session that leaves out of all its subscriptions.
-func (k *broker) remove(s *session) {
+func (k *broker) remove(b *batch, s *session) {
 	for _, sub := range s.subscriptions {
-		k.drop(s, sub)
+		k.drop(b, s, sub)
 	}
 }
 
-func (k *broker) drop(s *session, sub *subscription) {
+func (k *broker) drop(b *batch, s *session, sub *subscription) {
 	delete(s.subscriptions, sub.id)
 	i, last := sub.posn[s], len(sub.members)-1
 	sub.members[i] = sub.members[last]
@@ -82,35 +107,29 @@ func (k *broker) drop(s *session, sub *subscription) {
 	sub.members[last] = nil
 	sub.members = sub.members[:last]
 	delete(sub.posn, s)
-	if len(sub.members) == 0 {
+	gone := len(sub.members) == 0
+	if gone {
 		k.index.set(sub.topic, sub.match, nil)
 		delete(k.byID, sub.id)
+	}
+	k.realm.announce(b, "wamp.subscription.on_unsubscribe", func() []any { return []any{s.id, sub.id} })
+	if gone {
+		k.realm.announce(b, "wamp.subscription.on_delete", func() []any { return []any{s.id, sub.id} })
 	}
 }
 
 // publish queues one EVENT a subscription for each of its eligible sessions. They share the message.
-func (k *broker) publish(b *batch, s *session, m *wampcore.Publish, publication wampcore.ID) {
-	var payload wampcore.Payload
-	taken := false
-	to := newFilter(s, &m.Options)
-	k.index.each(m.Topic, func(sub *subscription, match wampcore.Match) {
-		if !taken { // the events own it from here on, for as long as anybody has one
-			payload, taken = m.Payload.Take(), true
-		}
-		event := &wampcore.Event{Subscription: sub.id, Publication: publication, Payload: payload}
-		event.Details.Custom = m.Options.Custom
-		if match != wampcore.MatchExact {
-			event.Details.Topic = m.Topic
-		}
-		if m.Options.DiscloseMe {
-			event.Details.Publisher = s.id
-			event.Details.PublisherAuthID = s.authID
-			event.Details.PublisherAuthRole = s.authRole
-		}
+func (k *broker) publish(b *batch, p *publication) {
+	k.index.each(p.topic, func(sub *subscription, _ wampcore.Match) {
+		var event *wampcore.Event
 		for _, member := range sub.members {
-			if to.eligible(member) {
-				b.send(member, event)
+			if !p.eligible(member) {
+				continue
 			}
+			if event == nil {
+				event = p.event(sub)
+			}
+			b.send(member, event)
 		}
 	})
 }

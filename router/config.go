@@ -28,7 +28,23 @@ type RealmConfig struct {
 	// Strict ends a session whose request ids have gaps or repeat, and asks callees for progressive results only if they
 	// can be interrupted: both are the letter of the RFC, and more than real clients keep.
 	Strict bool
+
+	History     HistoryConfig
+	Disclosure  Disclosure
+	TrustLevels map[string]int64 // by authrole, of its calls and publications; others have none
+	// Operators are the authroles that may end other sessions, and take registrations and subscriptions away from them.
+	Operators []string
 }
+
+// Disclosure is whether callees and subscribers learn who calls and publishes.
+type Disclosure uint8
+
+// Disclosure is asked for by either side, always there, or refused.
+const (
+	DiscloseAsked Disclosure = iota
+	DiscloseAlways
+	DiscloseNever
+)
 
 func (c Config) withDefaults() Config {
 	if c.Agent == "" {

@@ -1,24 +1,35 @@
 package router
 
 import (
+	"cmp"
+	"hash/fnv"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
 )
 
 var (
-	errNoSuchProcedure = &wampcore.Error{URI: wampcore.ErrNoSuchProcedure}
-	errExists          = &wampcore.Error{URI: wampcore.ErrProcedureAlreadyExists}
-	errCalleeGone      = &wampcore.Error{URI: wampcore.ErrCanceled, Message: "the callee left"}
+	errExists     = &wampcore.Error{URI: wampcore.ErrProcedureAlreadyExists}
+	errCalleeGone = &wampcore.Error{URI: wampcore.ErrCanceled, Message: "the callee left"}
+	errUnfinished = &wampcore.Error{
+		URI:     wampcore.ErrFeatureNotSupported,
+		Message: "the callee does not take progressive call invocations",
+	}
+	errCalleePassthru = &wampcore.Error{
+		URI:     wampcore.ErrFeatureNotSupported,
+		Message: "the callee does not take payloads in passthru mode",
+	}
 )
 
 // dealer holds a realm's registrations. The realm's lock guards it. The calls in flight are with their sessions: each
 // with the caller under CALL.Request, and with the callee under INVOCATION.Request, so that no other session's answer
 // can match.
 type dealer struct {
-	strict bool
+	realm  *realm
 	index  index[registration]
+	byID   map[wampcore.ID]*registration
 	lastID wampcore.ID
 	spare  []*invocation // memory to use again
 }
@@ -26,6 +37,7 @@ type dealer struct {
 // registration is a procedure, or a pattern of procedures, with the sessions that serve it.
 type registration struct {
 	id        wampcore.ID
+	created   time.Time
 	procedure wampcore.URI
 	match     wampcore.Match
 	invoke    wampcore.Invoke
@@ -40,8 +52,8 @@ type callee struct {
 	forwardTimeout bool
 }
 
-func newDealer(strict bool) dealer {
-	return dealer{strict: strict, index: newIndex[registration]()}
+func newDealer(r *realm) dealer {
+	return dealer{realm: r, index: newIndex[registration](), byID: map[wampcore.ID]*registration{}}
 }
 
 // register adds s to a registration, whose policy the first callee sets. A session that is on it already gets the same
@@ -51,14 +63,20 @@ func (d *dealer) register(b *batch, s *session, m *wampcore.Register) error {
 		return errTooMany
 	}
 	reg := d.index.at(m.Procedure, m.Options.Match)
-	if reg == nil {
-		d.lastID++
-		reg = &registration{id: d.lastID, procedure: m.Procedure, match: m.Options.Match, invoke: m.Options.Invoke}
-		d.index.set(reg.procedure, reg.match, reg)
-	} else if reg.invoke == wampcore.InvokeSingle || reg.invoke != m.Options.Invoke {
+	if reg != nil && (reg.invoke == wampcore.InvokeSingle || reg.invoke != m.Options.Invoke) {
 		return errExists
 	}
-	if s.registrations[reg.id] == nil {
+	created := reg == nil
+	if created {
+		d.lastID++
+		reg = &registration{
+			id: d.lastID, created: time.Now(), procedure: m.Procedure, match: m.Options.Match, invoke: m.Options.Invoke,
+		}
+		d.index.set(reg.procedure, reg.match, reg)
+		d.byID[reg.id] = reg
+	}
+	again := s.registrations[reg.id] != nil
+	if !again {
 		reg.callees = append(reg.callees, callee{s, m.Options.DiscloseCaller, m.Options.ForwardTimeout})
 		if s.registrations == nil {
 			s.registrations = map[wampcore.ID]*registration{}
@@ -66,6 +84,12 @@ func (d *dealer) register(b *batch, s *session, m *wampcore.Register) error {
 		s.registrations[reg.id] = reg
 	}
 	b.send(s, &wampcore.Registered{Request: m.Request, Registration: reg.id})
+	if created {
+		d.realm.announce(b, "wamp.registration.on_create", func() []any { return []any{s.id, reg.describe()} })
+	}
+	if !again {
+		d.realm.announce(b, "wamp.registration.on_register", func() []any { return []any{s.id, reg.id} })
+	}
 	return nil
 }
 
@@ -74,21 +98,40 @@ func (d *dealer) unregister(b *batch, s *session, m *wampcore.Unregister) error 
 	if reg == nil {
 		return &wampcore.Error{URI: wampcore.ErrNoSuchRegistration}
 	}
-	d.drop(s, reg)
 	b.send(s, &wampcore.Unregistered{Request: m.Request})
+	d.drop(b, s, reg)
 	return nil
 }
 
-func (d *dealer) drop(s *session, reg *registration) {
+// revoke takes a registration away from s, and tells s if it understands that. What runs goes on. [RFC registration
+// revocation]
+func (d *dealer) revoke(b *batch, s *session, reg *registration, reason string) {
+	if s.roles.Supports(wampcore.RoleCallee, wampcore.RegistrationRevocation) {
+		b.send(s, &wampcore.Unregistered{Details: wampcore.RevokedDetails{ID: reg.id, Reason: reason}})
+	}
+	d.drop(b, s, reg)
+}
+
+func (d *dealer) drop(b *batch, s *session, reg *registration) {
 	delete(s.registrations, reg.id)
-	i := slices.IndexFunc(reg.callees, func(c callee) bool { return c.s == s })
+	i := reg.position(s)
 	reg.callees = slices.Delete(reg.callees, i, i+1)
 	if reg.turn > i {
 		reg.turn--
 	}
-	if len(reg.callees) == 0 {
+	gone := len(reg.callees) == 0
+	if gone {
 		d.index.set(reg.procedure, reg.match, nil)
+		delete(d.byID, reg.id)
 	}
+	d.realm.announce(b, "wamp.registration.on_unregister", func() []any { return []any{s.id, reg.id} })
+	if gone {
+		d.realm.announce(b, "wamp.registration.on_delete", func() []any { return []any{s.id, reg.id} })
+	}
+}
+
+func (reg *registration) position(s *session) int {
+	return slices.IndexFunc(reg.callees, func(c callee) bool { return c.s == s })
 }
 
 // choose returns the callee of the next call, by the registration's policy.
@@ -108,17 +151,53 @@ func (reg *registration) choose() callee {
 		return reg.callees[n-1]
 	case wampcore.InvokeLeastPending:
 		return slices.MinFunc(reg.callees, func(a, b callee) int {
-			return len(a.s.invocations) - len(b.s.invocations)
+			return cmp.Compare(len(a.s.invocations), len(b.s.invocations))
 		})
 	default: // single has one; first has the first
 		return reg.callees[0]
 	}
 }
 
+// partition returns the callee that serves a key, the same as long as it stays: the one with the highest hash of both.
+// [RFC sharded registration, partitioned calls]
+func (reg *registration) partition(key string) callee {
+	score := func(c callee) uint64 {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(key))
+		var id [8]byte
+		for i := range id {
+			id[i] = byte(c.s.id >> (8 * i))
+		}
+		_, _ = h.Write(id[:])
+		return h.Sum64()
+	}
+	return slices.MaxFunc(reg.callees, func(a, b callee) int { return cmp.Compare(score(a), score(b)) })
+}
+
+// reroute returns another callee for a call that those in tried cannot take now, by the registration's policy; false if
+// there is none. [RFC call re-routing]
+func (reg *registration) reroute(tried []*session) (callee, bool) {
+	left := *reg
+	left.callees = slices.DeleteFunc(slices.Clone(reg.callees), func(c callee) bool { return slices.Contains(tried, c.s) })
+	if reg.invoke == wampcore.InvokeSingle || len(left.callees) == 0 {
+		return callee{}, false
+	}
+	c := left.choose()
+	if reg.invoke == wampcore.InvokeRoundRobin { // the next in the queue behind the one that was asked last
+		at := reg.position(tried[len(tried)-1])
+		for i := range reg.callees {
+			if next := reg.callees[(at+1+i)%len(reg.callees)]; !slices.Contains(tried, next.s) {
+				return next, true
+			}
+		}
+	}
+	return c, true
+}
+
 // remove ends what a leaving session has begun: its calls are given up, those it serves fail.
 func (d *dealer) remove(b *batch, s *session) {
 	for _, reg := range s.registrations {
-		d.drop(s, reg)
+		d.drop(b, s, reg)
 	}
 	for _, inv := range s.calls {
 		d.interrupt(b, inv, wampcore.CancelKillNoWait)

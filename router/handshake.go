@@ -89,16 +89,33 @@ func newAuthID() string {
 func routerRoles() wampcore.Roles {
 	var roles wampcore.Roles
 	roles.Add(wampcore.RoleBroker,
+		wampcore.EventHistory,
+		wampcore.EventRetention,
 		wampcore.PatternBasedSubscription,
+		wampcore.PayloadPassthruMode,
+		wampcore.PublicationTrustlevels,
 		wampcore.PublisherExclusion,
 		wampcore.PublisherIdentification,
-		wampcore.SubscriberBlackwhiteListing)
+		wampcore.SessionMetaAPI,
+		wampcore.SubscriberBlackwhiteListing,
+		wampcore.SubscriptionMetaAPI,
+		wampcore.SubscriptionRevocation)
 	roles.Add(wampcore.RoleDealer,
 		wampcore.CallCanceling,
+		wampcore.CallReroute,
 		wampcore.CallTimeout,
+		wampcore.CallTrustlevels,
 		wampcore.CallerIdentification,
 		wampcore.PatternBasedRegistration,
+		wampcore.PayloadPassthruMode,
+		wampcore.ProgressiveCallInvocations,
 		wampcore.ProgressiveCallResults,
-		wampcore.SharedRegistration)
+		wampcore.RegistrationMetaAPI,
+		wampcore.RegistrationRevocation,
+		wampcore.SessionMetaAPI,
+		wampcore.SharedRegistration,
+		wampcore.TestamentMetaAPI)
+	roles.AddReflection(wampcore.RoleBroker)
+	roles.AddReflection(wampcore.RoleDealer)
 	return roles
 }

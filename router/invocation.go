@@ -1,6 +1,7 @@
 package router
 
 import (
+	"slices"
 	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
@@ -17,52 +18,126 @@ type invocation struct {
 
 	progress bool // the caller takes progressive results, and the callee was asked for them
 	killed   bool // the callee was interrupted, and its answer is waited for
+	partial  bool // a progressive result was passed on
+
+	more *more // of a call that may go on, or be routed again; nil: neither
 
 	timeout time.Duration
 	timer   *time.Timer // runs out after timeout without a sign of the callee; nil: none
+}
+
+// more is what is kept of a call that its first INVOCATION does not end.
+type more struct {
+	registration wampcore.ID
+	open         bool // the caller has not sent the last of it. [RFC progressive call invocations]
+	details      wampcore.InvocationDetails
+
+	// To route it again. [RFC call re-routing]
+	reg     *registration
+	options wampcore.CallOptions
+	uri     wampcore.URI
+	payload wampcore.Payload // a copy
+	tried   []*session
 }
 
 var errTimeout = &wampcore.Error{URI: wampcore.ErrTimeout, Message: "the callee did not answer in time"}
 
 // call finds the callee of m and queues the INVOCATION.
 func (d *dealer) call(b *batch, s *session, m *wampcore.Call) error {
-	if s.calls[m.Request] != nil {
+	o := &m.Options
+	switch {
+	case s.calls[m.Request] != nil:
 		return wampcore.Violation("CALL %d is open already", m.Request)
-	}
-	if len(s.calls) >= maxPerSession {
+	case !m.Procedure.Valid(d.realm.strict):
+		return invalidURI("procedure", m.Procedure)
+	case o.DiscloseMe && d.realm.disclosure == DiscloseNever:
+		return errDisclosure
+	case len(s.calls) >= maxPerSession:
 		return errTooMany
 	}
 	reg := d.index.best(m.Procedure)
 	if reg == nil {
-		return &wampcore.Error{URI: errNoSuchProcedure.URI, Message: "no callee is registered for " + string(m.Procedure)}
+		return &wampcore.Error{
+			URI:     wampcore.ErrNoSuchProcedure,
+			Message: "no callee is registered for " + string(m.Procedure),
+		}
 	}
-	d.invoke(b, reg, reg.choose(), s, m) // from here on nothing fails
+	to, err := reg.calleeFor(o)
+	if err != nil {
+		return err
+	}
+	d.invoke(b, reg, to, s, m) // from here on nothing fails
+	return nil
+}
+
+// calleeFor chooses the callee of a call, and checks that it has what the call wants of it.
+func (reg *registration) calleeFor(o *wampcore.CallOptions) (callee, error) {
+	var to callee
+	switch {
+	case o.RunMode == "":
+		to = reg.choose()
+	case o.RunMode != "partition": // "all" has no description. [RFC sharded registration]
+		return to, &wampcore.Error{URI: wampcore.ErrOptionNotAllowed, Message: "runmode is partition, if it is given"}
+	case o.RKey == "":
+		return to, &wampcore.Error{URI: wampcore.ErrInvalidArgument, Message: "runmode partition needs an rkey"}
+	default:
+		to = reg.partition(o.RKey)
+	}
+	return to, to.takes(o)
+}
+
+func (c callee) takes(o *wampcore.CallOptions) error {
+	roles := c.s.roles
+	pieces := roles.Supports(wampcore.RoleCallee, wampcore.ProgressiveCallInvocations) &&
+		roles.Supports(wampcore.RoleCallee, wampcore.CallCanceling)
+	switch {
+	case o.Progress && !pieces:
+		return errUnfinished
+	case o.Passthru.Scheme != "" && !roles.Supports(wampcore.RoleCallee, wampcore.PayloadPassthruMode):
+		return errCalleePassthru
+	}
 	return nil
 }
 
 func (d *dealer) invoke(b *batch, reg *registration, to callee, s *session, m *wampcore.Call) {
 	inv := d.newInvocation()
-	inv.caller, inv.request, inv.callee, inv.realm = s, m.Request, to.s, s.realm
-	inv.progress = m.Options.ReceiveProgress && d.progresses(to.s)
-	to.s.lastInvocation = to.s.lastInvocation.Next()
-	inv.id = to.s.lastInvocation
+	inv.caller, inv.request, inv.realm = s, m.Request, d.realm
 	if s.calls == nil {
 		s.calls = map[wampcore.ID]*invocation{}
 	}
+	s.calls[inv.request] = inv
+	if m.Options.Progress {
+		inv.more = &more{registration: reg.id, open: true}
+	}
+	d.offer(b, inv, reg, to, m)
+}
+
+// offer hands a call to a callee.
+func (d *dealer) offer(b *batch, inv *invocation, reg *registration, to callee, m *wampcore.Call) {
+	s := inv.caller
+	inv.callee = to.s
+	inv.progress = m.Options.ReceiveProgress && d.progresses(to.s)
+	to.s.lastInvocation = to.s.lastInvocation.Next()
+	inv.id = to.s.lastInvocation
 	if to.s.invocations == nil {
 		to.s.invocations = map[wampcore.ID]*invocation{}
 	}
-	s.calls[inv.request] = inv
 	to.s.invocations[inv.id] = inv
 
+	if inv.more == nil && reg.invoke != wampcore.InvokeSingle && to.s.roles.Supports(wampcore.RoleCallee, wampcore.CallReroute) {
+		inv.more = &more{reg: reg, options: m.Options, uri: m.Procedure, payload: m.Payload.Clone()}
+	}
 	out := wampcore.NewInvocation()
 	out.Request, out.Registration, out.Payload = inv.id, reg.id, m.Payload.Take()
 	out.Details.ReceiveProgress = inv.progress
+	out.Details.Progress = m.Options.Progress
+	out.Details.Passthru = m.Options.Passthru
 	out.Details.Custom = m.Options.Custom
+	out.Details.TrustLevel = d.realm.trustLevel(s)
 	if reg.match != wampcore.MatchExact {
 		out.Details.Procedure = m.Procedure
 	}
-	if m.Options.DiscloseMe || to.discloseCaller {
+	if m.Options.DiscloseMe || to.discloseCaller || d.realm.disclosure == DiscloseAlways {
 		out.Details.Caller, out.Details.CallerAuthID, out.Details.CallerAuthRole = s.id, s.authID, s.authRole
 	}
 	if m.Options.Timeout > 0 {
@@ -73,6 +148,9 @@ func (d *dealer) invoke(b *batch, reg *registration, to callee, s *session, m *w
 			inv.timer = time.AfterFunc(inv.timeout, inv.expire)
 		}
 	}
+	if inv.more != nil && inv.more.open {
+		inv.more.details = out.Details
+	}
 	b.send(to.s, out)
 }
 
@@ -80,7 +158,43 @@ func (d *dealer) invoke(b *batch, reg *registration, to callee, s *session, m *w
 // support call canceling too; few real ones say so, hence only a strict realm insists.
 func (d *dealer) progresses(callee *session) bool {
 	return callee.roles.Supports(wampcore.RoleCallee, wampcore.ProgressiveCallResults) &&
-		(!d.strict || callee.roles.Supports(wampcore.RoleCallee, wampcore.CallCanceling))
+		(!d.realm.strict || callee.roles.Supports(wampcore.RoleCallee, wampcore.CallCanceling))
+}
+
+// continued handles a CALL that goes on with one that was begun before, and reports whether it is one. [RFC progressive
+// call invocations] What belongs to a call that is over is dropped: the caller has, or gets, its answer.
+func (s *session) continued(b *batch, m *wampcore.Call) (bool, error) {
+	if i := slices.Index(s.unfinished, m.Request); i >= 0 {
+		if !m.Options.Progress { // the last of it
+			s.unfinished = slices.Delete(s.unfinished, i, i+1)
+		}
+		return true, nil
+	}
+	inv := s.calls[m.Request]
+	if inv == nil {
+		return false, nil
+	}
+	if inv.more == nil || !inv.more.open {
+		return false, wampcore.Violation("CALL %d is open already", m.Request)
+	}
+	inv.more.open = m.Options.Progress
+	out := wampcore.NewInvocation()
+	out.Request, out.Registration, out.Payload = inv.id, inv.more.registration, m.Payload.Take()
+	out.Details = inv.more.details
+	out.Details.Progress = m.Options.Progress
+	b.send(inv.callee, out)
+	return true, nil
+}
+
+// maxUnfinished is how many answered calls are remembered whose callers have not sent the last of them.
+const maxUnfinished = 1024
+
+// leaveUnfinished remembers a call that was answered before all of it came.
+func (s *session) leaveUnfinished(request wampcore.ID) {
+	if len(s.unfinished) >= maxUnfinished {
+		s.unfinished = slices.Delete(s.unfinished, 0, 1)
+	}
+	s.unfinished = append(s.unfinished, request)
 }
 
 // expire is called by the timer.
@@ -102,6 +216,15 @@ func (d *dealer) yield(b *batch, s *session, m *wampcore.Yield) error {
 	if inv == nil {
 		return err
 	}
+	if m.Options.Passthru.Scheme != "" && !inv.caller.roles.Supports(wampcore.RoleCaller, wampcore.PayloadPassthruMode) {
+		e := &wampcore.Error{
+			URI:     wampcore.ErrFeatureNotSupported,
+			Message: "the caller does not take payloads in passthru mode",
+		}
+		b.send(s, s.errorMsg(m.Type(), m.Request, e)) // [RFC payload passthru mode] The callee is told, too.
+		d.settle(b, inv, e)
+		return nil
+	}
 	if m.Options.Progress {
 		if inv.timer != nil { // [RFC call timeout] it measures from one sign of life to the next
 			inv.timer.Reset(inv.timeout)
@@ -109,12 +232,14 @@ func (d *dealer) yield(b *batch, s *session, m *wampcore.Yield) error {
 		if !inv.progress { // the caller would take it for the end
 			return nil
 		}
+		inv.partial = true
 	} else {
 		d.forget(inv)
 	}
 	out := wampcore.NewResult()
 	out.Request, out.Payload = inv.request, m.Payload.Take()
 	out.Details.Progress = m.Options.Progress
+	out.Details.Passthru = m.Options.Passthru
 	out.Details.Custom = m.Options.Custom
 	b.send(inv.caller, out)
 	if !m.Options.Progress {
@@ -123,22 +248,64 @@ func (d *dealer) yield(b *batch, s *session, m *wampcore.Yield) error {
 	return nil
 }
 
-// fail passes a callee's ERROR on.
+// fail passes a callee's ERROR on, or routes the call to another callee.
 func (d *dealer) fail(b *batch, s *session, m *wampcore.ErrorMsg) error {
 	inv, err := s.invocation(m.Request)
 	if inv == nil {
 		return err
 	}
+	if m.URI == wampcore.ErrUnavailable && s.roles.Supports(wampcore.RoleCallee, wampcore.CallReroute) &&
+		!inv.killed && !inv.partial && (inv.more == nil || !inv.more.open) {
+		d.reroute(b, inv)
+		return nil
+	}
 	d.forget(inv)
 	out := wampcore.NewErrorMsg()
 	out.RequestType, out.Request, out.URI = wampcore.TypeCall, inv.request, m.URI
 	out.Details, out.Payload = m.Details, m.Payload.Take()
-	if !m.URI.Valid(d.strict) { // [RFC URIs] the callee cannot be answered; the caller gets a URI that is one
+	if !m.URI.Valid(d.realm.strict) { // [RFC URIs] the callee cannot be answered; the caller gets a URI that is one
 		out.URI = wampcore.ErrInvalidURI
 	}
 	b.send(inv.caller, out)
 	d.reuse(inv)
 	return nil
+}
+
+var errNoAvailableCallee = &wampcore.Error{
+	URI:     wampcore.ErrNoAvailableCallee,
+	Message: "no callee of the procedure can take the call now",
+}
+
+// reroute offers a call to another callee than those that had it.
+func (d *dealer) reroute(b *batch, inv *invocation) {
+	again := inv.more
+	if again == nil || again.reg == nil || again.reg.id != d.currentID(again.reg) {
+		d.settle(b, inv, errNoAvailableCallee)
+		return
+	}
+	again.tried = append(again.tried, inv.callee)
+	to, ok := again.reg.reroute(again.tried)
+	if ok {
+		ok = to.takes(&again.options) == nil
+	}
+	if !ok {
+		d.settle(b, inv, errNoAvailableCallee)
+		return
+	}
+	delete(inv.callee.invocations, inv.id)
+	if inv.timer != nil {
+		inv.timer.Stop()
+	}
+	m := &wampcore.Call{Request: inv.request, Options: again.options, Procedure: again.uri, Payload: again.payload.Clone()}
+	d.offer(b, inv, again.reg, to, m)
+}
+
+// currentID returns the id of the registration that now stands where reg stood, 0 if there is none.
+func (d *dealer) currentID(reg *registration) wampcore.ID {
+	if now := d.byID[reg.id]; now != nil {
+		return now.id
+	}
+	return 0
 }
 
 // invocation returns an open invocation of s, or nil: with an error if s was never sent one with this id.
@@ -194,6 +361,9 @@ func (d *dealer) forget(inv *invocation) {
 	delete(inv.callee.invocations, inv.id)
 	if inv.timer != nil {
 		inv.timer.Stop()
+	}
+	if inv.more != nil && inv.more.open {
+		inv.caller.leaveUnfinished(inv.request)
 	}
 }
 

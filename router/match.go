@@ -258,3 +258,27 @@ func (n *wildcardNode[T]) add(part string) *wildcardNode[T] {
 	n.literal[strings.Clone(part)] = child
 	return child
 }
+
+// matches reports whether uri is one of those that a pattern stands for. It is for what is looked through one by one;
+// routing uses the index.
+func matches(pattern wampcore.URI, match wampcore.Match, uri wampcore.URI) bool {
+	switch match {
+	case wampcore.MatchPrefix:
+		return strings.HasPrefix(string(uri), string(pattern))
+	case wampcore.MatchWildcard:
+		p, u := string(pattern), string(uri)
+		for {
+			part, restP, moreP := strings.Cut(p, ".")
+			component, restU, moreU := strings.Cut(u, ".")
+			if moreP != moreU || part != "" && part != component {
+				return false
+			}
+			if !moreP {
+				return true
+			}
+			p, u = restP, restU
+		}
+	default:
+		return pattern == uri
+	}
+}

@@ -1,19 +1,62 @@
 package router
 
 import (
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
 )
 
-// metaProcedure answers a call of the router itself. It is no client: it gets the caller and locks for itself.
-type metaProcedure func(caller *session, args wampcore.Payload) ([]any, error)
+// metaProcedure answers a call of the router itself. It is no client: it gets the caller and locks for itself. What it
+// queues for others is in b.
+type metaProcedure func(b *batch, caller *session, in wampcore.Payload) (reply, error)
 
-// metaProcedures is the meta API. [RFC session meta API]
+// reply is what a meta procedure returns.
+type reply struct {
+	args   []any
+	kwargs map[string]any
+}
+
+func values(v ...any) reply { return reply{args: v} }
+
+// metaProcedures is the meta API, as the RFC's sections on sessions, registrations, subscriptions, testaments, history and
+// reflection have it. The last two of registrations and subscriptions stand in its catalog alone, the forms of reflection are ours.
 var metaProcedures = map[wampcore.URI]metaProcedure{ //nolint:gochecknoglobals // a constant table
-	"wamp.session.count": sessionCount,
-	"wamp.session.list":  sessionList,
-	"wamp.session.get":   sessionGet,
+	"wamp.session.count":             sessionCount,
+	"wamp.session.list":              sessionList,
+	"wamp.session.get":               sessionGet,
+	"wamp.session.kill":              sessionKill,
+	"wamp.session.kill_by_authid":    sessionKillByAuthID,
+	"wamp.session.kill_by_authrole":  sessionKillByAuthRole,
+	"wamp.session.kill_all":          sessionKillAll,
+	"wamp.session.add_testament":     addTestament,
+	"wamp.session.flush_testaments":  flushTestaments,
+	"wamp.registration.list":         registrationList,
+	"wamp.registration.lookup":       registrationLookup,
+	"wamp.registration.match":        registrationMatch,
+	"wamp.registration.get":          registrationGet,
+	"wamp.registration.list_callees": registrationListCallees,
+
+	"wamp.registration.count_callees":     registrationCountCallees,
+	"wamp.registration.remove_callee":     registrationRemoveCallee,
+	"wamp.subscription.list":              subscriptionList,
+	"wamp.subscription.lookup":            subscriptionLookup,
+	"wamp.subscription.match":             subscriptionMatch,
+	"wamp.subscription.get":               subscriptionGet,
+	"wamp.subscription.list_subscribers":  subscriptionListSubscribers,
+	"wamp.subscription.count_subscribers": subscriptionCountSubscribers,
+	"wamp.subscription.remove_subscriber": subscriptionRemoveSubscriber,
+	"wamp.subscription.get_events":        subscriptionGetEvents,
+
+	"wamp.reflect.define":                reflectDefine,
+	"wamp.reflect.describe":              reflectDescribe,
+	"wamp.reflection.topic.list":         reflectionList("topic"),
+	"wamp.reflection.topic.describe":     reflectionDescribe("topic"),
+	"wamp.reflection.procedure.list":     reflectionList("procedure"),
+	"wamp.reflection.procedure.describe": reflectionDescribe("procedure"),
+	"wamp.reflection.error.list":         reflectionList("error"),
+	"wamp.reflection.error.describe":     reflectionDescribe("error"),
 }
 
 func (s *session) metaCall(b *batch, m *wampcore.Call) error {
@@ -24,11 +67,11 @@ func (s *session) metaCall(b *batch, m *wampcore.Call) error {
 			Message: "the router offers no " + string(m.Procedure),
 		})
 	}
-	values, err := procedure(s, m.Payload)
+	out, err := procedure(b, s, m.Payload)
 	if err != nil {
 		return s.reply(b, m.Type(), m.Request, err)
 	}
-	payload, err := wampcore.NewPayload(s.encoding(), values, nil)
+	payload, err := wampcore.NewPayload(s.encoding(), out.args, out.kwargs)
 	if err != nil {
 		return s.reply(b, m.Type(), m.Request, err)
 	}
@@ -36,64 +79,66 @@ func (s *session) metaCall(b *batch, m *wampcore.Call) error {
 	return nil
 }
 
-// sessionsOf returns the ids of the caller's realm's sessions, all or those with one of the roles that are the first
-// argument, in rising order.
-func sessionsOf(caller *session, args wampcore.Payload) ([]wampcore.ID, error) {
-	var roles []string
-	if err := args.DecodeArgs(&roles); err != nil {
-		return nil, &wampcore.Error{
-			URI:     wampcore.ErrInvalidArgument,
-			Message: "the first argument is a list of the authroles to look for, if it is given",
-		}
-	}
-	ids := []wampcore.ID{}
-	caller.realm.mu.RLock()
-	for id, s := range caller.realm.sessions {
-		if roles == nil || slices.Contains(roles, s.authRole) {
-			ids = append(ids, id)
-		}
-	}
-	caller.realm.mu.RUnlock()
-	slices.Sort(ids)
-	return ids, nil
+func invalidArgument(message string) error {
+	return &wampcore.Error{URI: wampcore.ErrInvalidArgument, Message: message}
 }
 
-func sessionCount(caller *session, args wampcore.Payload) ([]any, error) {
-	ids, err := sessionsOf(caller, args)
-	return []any{len(ids)}, err
-}
-
-func sessionList(caller *session, args wampcore.Payload) ([]any, error) {
-	ids, err := sessionsOf(caller, args)
-	return []any{ids}, err
-}
-
-func sessionGet(caller *session, args wampcore.Payload) ([]any, error) {
+// argID decodes the first argument.
+func argID(in wampcore.Payload, what string) (wampcore.ID, error) {
 	var id wampcore.ID
-	if err := args.DecodeArgs(&id); err != nil || !id.Valid() {
-		return nil, &wampcore.Error{URI: wampcore.ErrInvalidArgument, Message: "the first argument is a session's id"}
+	if err := in.DecodeArgs(&id); err != nil || !id.Valid() {
+		return 0, invalidArgument("the first argument is the id of a " + what)
 	}
-	caller.realm.mu.RLock()
-	s := caller.realm.sessions[id]
-	caller.realm.mu.RUnlock()
-	if s == nil {
-		return nil, &wampcore.Error{URI: wampcore.ErrNoSuchSession}
-	}
-	return []any{s.describe()}, nil
+	return id, nil
 }
 
-// describe returns what the meta API says of a session. None of it ever changes.
-func (s *session) describe() map[string]any {
-	transport := map[string]any{"type": s.conn.peer.Transport}
-	if s.conn.peer.Encoding != 0 {
-		transport["serializer"] = s.conn.peer.Encoding.String()
+// argURI decodes the first argument, and the matching policy of the options that may follow.
+func argURI(in wampcore.Payload, what string) (wampcore.URI, wampcore.Match, error) {
+	var uri wampcore.URI
+	var options struct {
+		Match string `codec:"match"`
 	}
-	return map[string]any{
-		"session":      s.id,
-		"authid":       s.authID,
-		"authrole":     s.authRole,
-		"authmethod":   s.authMeth,
-		"authprovider": s.authProv,
-		"transport":    transport,
+	if err := in.DecodeArgs(&uri, &options); err != nil || uri == "" && options.Match == "" {
+		return "", 0, invalidArgument("the first argument is a " + what + ", the second a dict of options, if it is given")
 	}
+	for match := wampcore.MatchExact; match <= wampcore.MatchWildcard; match++ {
+		if options.Match == "" || options.Match == match.String() {
+			return uri, match, nil
+		}
+	}
+	return "", 0, invalidArgument("match is exact, prefix or wildcard")
+}
+
+// byMatch is what the list procedures return: ids by matching policy, in rising order.
+func byMatch[T any](entries map[wampcore.ID]*T, match func(*T) wampcore.Match) map[string][]wampcore.ID {
+	lists := map[string][]wampcore.ID{"exact": {}, "prefix": {}, "wildcard": {}}
+	for _, id := range slices.Sorted(maps.Keys(entries)) {
+		policy := match(entries[id]).String()
+		lists[policy] = append(lists[policy], id)
+	}
+	return lists
+}
+
+// found returns an entry's id, null if there is none.
+func found[T any](entry *T, id func(*T) wampcore.ID) reply {
+	if entry == nil {
+		return values(nil)
+	}
+	return values(id(entry))
+}
+
+func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
+
+// removal decodes the arguments of the procedures that take something from a session.
+func removal(caller *session, in wampcore.Payload) (id, from wampcore.ID, reason string, err error) {
+	var why struct {
+		Reason string `codec:"reason"`
+	}
+	if err := caller.operator(); err != nil {
+		return 0, 0, "", err
+	}
+	if in.DecodeArgs(&id, &from) != nil || in.DecodeKwargs(&why) != nil || !id.Valid() || !from.Valid() {
+		return 0, 0, "", invalidArgument("the arguments are two ids, of what is taken away and of the session; reason is a string")
+	}
+	return id, from, why.Reason, nil
 }

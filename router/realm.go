@@ -3,14 +3,18 @@ package router
 import (
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
 )
 
 // realm routes between its sessions.
 type realm struct {
-	name   wampcore.URI
-	strict bool
+	name        wampcore.URI
+	strict      bool
+	disclosure  Disclosure
+	trustLevels map[string]int64
+	operators   []string
 
 	// mu guards everything below, and what sessions hold in the realm. Messages are queued while it is held, so peers see
 	// one order of things.
@@ -18,16 +22,40 @@ type realm struct {
 	sessions map[wampcore.ID]*session
 	broker   broker
 	dealer   dealer
+	catalog  catalog
+
+	// publishing is held while a publication is queued and remembered, so that the history has the order in which
+	// subscribers get things. It is taken inside mu.
+	publishing sync.Mutex
+	history    history
+	retained   retained
 }
 
 func newRealm(cfg RealmConfig) *realm {
-	return &realm{
-		name:     cfg.Name,
-		strict:   cfg.Strict,
-		sessions: map[wampcore.ID]*session{},
-		broker:   newBroker(),
-		dealer:   newDealer(cfg.Strict),
+	r := &realm{
+		name:        cfg.Name,
+		strict:      cfg.Strict,
+		disclosure:  cfg.Disclosure,
+		trustLevels: cfg.TrustLevels,
+		operators:   cfg.Operators,
+		sessions:    map[wampcore.ID]*session{},
+		history:     newHistory(cfg.History),
 	}
+	r.broker = newBroker(r)
+	r.dealer = newDealer(r)
+	return r
+}
+
+// trustLevel returns what the configuration says of a session's calls and publications, nil for nothing.
+func (r *realm) trustLevel(s *session) *int64 {
+	if len(r.trustLevels) == 0 { // spares most calls an allocation
+		return nil
+	}
+	level, ok := r.trustLevels[s.authRole]
+	if !ok {
+		return nil
+	}
+	return &level
 }
 
 func (r *realm) join(b *batch, s *session, welcome *wampcore.Welcome) {
@@ -35,14 +63,43 @@ func (r *realm) join(b *batch, s *session, welcome *wampcore.Welcome) {
 	defer r.mu.Unlock()
 	r.sessions[s.id] = s
 	b.send(s, welcome)
+	r.announce(b, "wamp.session.on_join", func() []any { return []any{s.describe()} })
 }
 
 func (r *realm) leave(b *batch, s *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.sessions, s.id)
-	r.broker.remove(s)
+	r.broker.remove(b, s)
 	r.dealer.remove(b, s)
+	r.catalog.remove(b, s)
+	if s.buried {
+		return
+	}
+	for _, p := range s.testaments.all() {
+		r.deliver(b, p)
+	}
+	r.announce(b, "wamp.session.on_leave", func() []any { return []any{s.id, s.authID, s.authRole} })
+}
+
+// announce publishes one of the router's own events. mu is held. The arguments are asked for, and encoded, only where
+// somebody listens; they are small. A pattern that does not begin with wamp gets none: who asks for all of an
+// application's topics does not want to hear of its own subscription.
+func (r *realm) announce(b *batch, topic wampcore.URI, args func() []any) {
+	var p *publication
+	r.broker.index.each(topic, func(sub *subscription, _ wampcore.Match) {
+		if !sub.topic.Reserved() {
+			return
+		}
+		if p == nil {
+			payload, _ := wampcore.NewPayload(wampcore.JSON, args(), nil) // of plain values: it cannot fail
+			p = &publication{id: wampcore.NewID(), topic: topic, payload: payload}
+		}
+		event := p.event(sub)
+		for _, member := range sub.members {
+			b.send(member, event)
+		}
+	})
 }
 
 func (r *realm) subscribe(b *batch, s *session, m *wampcore.Subscribe) error {
@@ -73,6 +130,9 @@ func (r *realm) register(b *batch, s *session, m *wampcore.Register) error {
 		tooDeep(m.Procedure, m.Options.Match) {
 		return invalidURI("procedure", m.Procedure)
 	}
+	if m.Options.DiscloseCaller && r.disclosure == DiscloseNever {
+		return errDisclosure
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.dealer.register(b, s, m)
@@ -95,50 +155,107 @@ func (s *session) publish(b *batch, m *wampcore.Publish) error {
 	if err := s.checkRequest(m.Request); err != nil {
 		return err
 	}
-	if m.Options.Passthru.Scheme != "" {
-		return errPassthru
+	if err := s.checkPassthru(wampcore.RolePublisher, m.Options.Passthru); err != nil {
+		return err
 	}
-	if !m.Topic.Valid(s.realm.strict) || m.Topic.Reserved() {
+	var err error
+	switch {
+	case !m.Topic.Valid(s.realm.strict) || m.Topic.Reserved():
+		err = invalidURI("topic", m.Topic)
+	case m.Options.DiscloseMe && s.realm.disclosure == DiscloseNever:
+		err = errDisclosure
+	}
+	if err != nil {
 		if !m.Options.Acknowledge {
 			return nil
 		}
-		return s.reply(b, m.Type(), m.Request, invalidURI("topic", m.Topic))
+		return s.reply(b, m.Type(), m.Request, err)
 	}
-	publication := wampcore.NewID()
+	p := newPublication(s, m)
 	s.realm.mu.RLock()
 	defer s.realm.mu.RUnlock()
 	if m.Options.Acknowledge { // before an event that the publisher gets itself
-		b.send(s, &wampcore.Published{Request: m.Request, Publication: publication})
+		b.send(s, &wampcore.Published{Request: m.Request, Publication: p.id})
 	}
-	s.realm.broker.publish(b, s, m, publication)
+	s.realm.deliver(b, willed{p, m.Options.Retain})
 	return nil
 }
 
-var errPassthru = wampcore.Violation("ppt_scheme is given, but payload_passthru_mode was not announced")
+// willed is a publication, with what is to become of it.
+type willed struct {
+	publication
+
+	retain bool
+}
+
+// deliver queues a publication for its subscribers, and remembers it. mu is held, to read at least.
+func (r *realm) deliver(b *batch, p willed) {
+	r.publishing.Lock()
+	defer r.publishing.Unlock()
+	p.at = time.Now()
+	r.broker.publish(b, &p.publication)
+	if r.history.keeps(&p.publication) {
+		r.history.append(&p.publication)
+	}
+	if p.retain {
+		r.retained.keep(p.publication)
+	}
+}
+
+var errDisclosure = &wampcore.Error{
+	URI:     wampcore.ErrDiscloseMeDisallowed,
+	Message: "this realm does not disclose who calls and publishes",
+}
+
+// checkPassthru ends sessions that make use of the payload passthru mode without having announced it.
+func (s *session) checkPassthru(role wampcore.Role, p wampcore.Passthru) error {
+	if p.Scheme != "" && !s.roles.Supports(role, wampcore.PayloadPassthruMode) {
+		return wampcore.Violation("ppt_scheme is given, but the %s did not announce payload_passthru_mode", role)
+	}
+	return nil
+}
 
 func (s *session) call(b *batch, m *wampcore.Call) error {
-	if err := s.checkRequest(m.Request); err != nil {
+	if m.Options.Progress && !s.roles.Supports(wampcore.RoleCaller, wampcore.ProgressiveCallInvocations) {
+		return wampcore.Violation("progress is given, but the caller did not announce progressive_call_invocations")
+	}
+	if err := s.checkPassthru(wampcore.RoleCaller, m.Options.Passthru); err != nil {
 		return err
 	}
-	switch {
-	case m.Options.Passthru.Scheme != "":
-		return errPassthru
-	case m.Options.Progress:
-		return wampcore.Violation("progress is given, but progressive_call_invocations was not announced")
-	case !m.Procedure.Valid(s.realm.strict):
-		return s.reply(b, m.Type(), m.Request, invalidURI("procedure", m.Procedure))
-	case m.Procedure.Reserved():
+	meta, err := s.dispatch(b, m)
+	if meta {
 		return s.metaCall(b, m)
 	}
-	s.realm.mu.Lock()
-	err := s.realm.dealer.call(b, s, m)
-	s.realm.mu.Unlock()
 	return s.reply(b, m.Type(), m.Request, err)
 }
 
+// dispatch takes a call to where it belongs; to the meta API that is for the caller to do, without the lock.
+func (s *session) dispatch(b *batch, m *wampcore.Call) (meta bool, err error) {
+	s.realm.mu.Lock()
+	defer s.realm.mu.Unlock()
+	if done, err := s.continued(b, m); done || err != nil {
+		return false, err
+	}
+	if err := s.checkRequest(m.Request); err != nil {
+		return false, err
+	}
+	switch {
+	case !m.Procedure.Reserved() || !m.Procedure.Valid(s.realm.strict):
+		err = s.realm.dealer.call(b, s, m)
+	case m.Options.Progress:
+		err = errUnfinished
+	default:
+		return true, nil
+	}
+	if err != nil && m.Options.Progress {
+		s.leaveUnfinished(m.Request)
+	}
+	return false, err
+}
+
 func (s *session) yield(b *batch, m *wampcore.Yield) error {
-	if m.Options.Passthru.Scheme != "" {
-		return errPassthru
+	if err := s.checkPassthru(wampcore.RoleCallee, m.Options.Passthru); err != nil {
+		return err
 	}
 	s.realm.mu.Lock()
 	defer s.realm.mu.Unlock()
@@ -148,6 +265,9 @@ func (s *session) yield(b *batch, m *wampcore.Yield) error {
 func (s *session) fail(b *batch, m *wampcore.ErrorMsg) error {
 	if m.RequestType != wampcore.TypeInvocation {
 		return wampcore.Violation("ERROR for request type %d; a client fails invocations (68) only", m.RequestType)
+	}
+	if err := s.checkPassthru(wampcore.RoleCallee, m.Details.Passthru); err != nil {
+		return err
 	}
 	s.realm.mu.Lock()
 	defer s.realm.mu.Unlock()

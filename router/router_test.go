@@ -23,7 +23,11 @@ const realm1 wampcore.URI = "realm1"
 // newRouter returns a router that the test's end shuts down.
 func newRouter(tb testing.TB, change ...func(*router.Config)) *router.Router {
 	tb.Helper()
-	cfg := router.Config{Realms: []router.RealmConfig{{Name: realm1}, {Name: "strict", Strict: true}}}
+	cfg := router.Config{Realms: []router.RealmConfig{
+		{Name: realm1, Operators: []string{"anonymous"}},
+		{Name: "strict", Strict: true, Disclosure: router.DiscloseNever},
+		{Name: "open", Disclosure: router.DiscloseAlways, TrustLevels: map[string]int64{"anonymous": 3}},
+	}}
 	for _, f := range change {
 		f(&cfg)
 	}

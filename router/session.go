@@ -30,6 +30,10 @@ type session struct {
 	registrations  map[wampcore.ID]*registration
 	calls          map[wampcore.ID]*invocation // open, by CALL.Request
 	invocations    map[wampcore.ID]*invocation // open, by INVOCATION.Request
+	unfinished     []wampcore.ID               // calls that were answered before their caller had sent all of them
+	testaments     testaments
+	defined        int  // definitions in the realm's catalog
+	buried         bool // ended by kill_all: nothing is said of it
 }
 
 func (s *session) welcome() *wampcore.Welcome {

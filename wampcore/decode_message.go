@@ -129,7 +129,7 @@ func (f *fields) errorMsg() Message {
 		f.fail("REQUEST.Type", err)
 	}
 	switch m.RequestType = MessageType(min(code, 1<<16-1)); m.RequestType {
-	case TypePublish, TypeSubscribe, TypeUnsubscribe, TypeCall, TypeRegister, TypeUnregister, TypeInvocation:
+	case TypePublish, TypeSubscribe, TypeUnsubscribe, TypeCall, TypeRegister, TypeUnregister, TypeInvocation, TypeYield:
 	default:
 		f.err = Violation("ERROR: REQUEST.Type %d is no request's", code)
 		return m

@@ -204,6 +204,9 @@ func (f *fields) roles(rs *Roles, v ref) error {
 			if r.String() == string(name) {
 				rs.Add(r)
 				return role.pairs(func(key []byte, features ref) error {
+					if on, err := features.bool(); string(key) == "reflection" && err == nil && on {
+						rs.AddReflection(r)
+					}
 					if string(key) != "features" || features.absent() {
 						return nil
 					}

@@ -112,6 +112,7 @@ func (w *writer) roles(o *options, rs *Roles) {
 			}
 			features.end(nil)
 		}
+		role.flag("reflection", rs.Reflection(r))
 		role.end(nil)
 	}
 	roles.end(nil)

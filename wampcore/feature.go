@@ -67,8 +67,9 @@ func (f Feature) String() string {
 
 // Roles is the set of roles that a peer announces, each with its features. The zero value is empty.
 type Roles struct {
-	has      uint8
-	features [numRoles]uint32
+	has        uint8
+	features   [numRoles]uint32
+	reflection uint8
 }
 
 // NewRoles returns the roles given, without features.
@@ -93,3 +94,9 @@ func (rs *Roles) Has(r Role) bool { return rs.has&(1<<r) != 0 }
 
 // Supports reports whether the role is announced with the feature.
 func (rs *Roles) Supports(r Role, f Feature) bool { return rs.features[r]&(1<<f) != 0 }
+
+// AddReflection announces that a router's role has the reflection procedures. It stands beside the features.
+func (rs *Roles) AddReflection(r Role) { rs.reflection |= 1 << r }
+
+// Reflection reports whether a router's role has the reflection procedures.
+func (rs *Roles) Reflection(r Role) bool { return rs.reflection&(1<<r) != 0 }

@@ -25,6 +25,14 @@ func (p *Payload) Empty() bool { return len(p.Args) == 0 && len(p.Kwargs) == 0 }
 // Size returns the length of the encoded payload in bytes.
 func (p *Payload) Size() int { return len(p.Args) + len(p.Kwargs) }
 
+// Clone returns a copy with memory of its own.
+func (p *Payload) Clone() Payload {
+	c := Payload{Encoding: p.Encoding}
+	c.Args = append(c.Args, p.Args...)
+	c.Kwargs = append(c.Kwargs, p.Kwargs...)
+	return c
+}
+
 // Take returns the payload and leaves none behind if its memory has one owner, which is then the caller.
 func (p *Payload) Take() Payload {
 	taken := *p

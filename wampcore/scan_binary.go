@@ -149,7 +149,7 @@ func skipMsgpack(b []byte, i int) (int, error) {
 const stackDepth = 16
 
 // skipMsgpackValues is skipMsgpack for several values, inside lists and dicts that are depth deep already.
-func skipMsgpackValues(b []byte, i, left, depth int) (int, error) { //nolint:gocognit // one loop, which calls would slow down
+func skipMsgpackValues(b []byte, i, left, depth int) (int, error) { //nolint:gocognit,funlen // one loop, which calls would slow down
 	var stack [stackDepth]int32 // what is left to skip on the levels above
 	level := 0
 	for {

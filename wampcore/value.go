@@ -24,6 +24,7 @@ func newMsgpackHandle() *codec.MsgpackHandle {
 	h.InterfaceReset = true
 	h.MaxInitLen = 64
 	h.MaxDepth = maxDepth
+	h.Raw = true
 	return h
 }
 
@@ -359,4 +360,44 @@ func (c *cursor) next() (ref, bool) {
 	c.i = end
 	c.left--
 	return v, true
+}
+
+// CodecEncodeSelf makes a Raw inside other values stand for the value that it is.
+func (r Raw) CodecEncodeSelf(e *codec.Encoder) {
+	b := []byte{0xc0}
+	if len(r.Bytes) > 0 {
+		b = Payload{Encoding: r.Encoding, Args: r.Bytes}.Transcode(MessagePack).Args
+	}
+	e.MustEncode(codec.Raw(b))
+}
+
+// CodecDecodeSelf takes the value as it is encoded.
+func (r *Raw) CodecDecodeSelf(d *codec.Decoder) {
+	var b codec.Raw
+	d.MustDecode(&b)
+	*r = Raw{Encoding: MessagePack, Bytes: append([]byte(nil), b...)}
+}
+
+// NewPublish returns the PUBLISH that its parts, some of which may be empty, would make on the wire. Options that are not
+// as they have to be are an error.
+func NewPublish(topic URI, args, kwargs, options Raw) (*Publish, error) {
+	w := writer{e: MessagePack}
+	w.list(6)
+	w.uint(uint64(TypePublish))
+	w.uint(1)
+	w.rawDict(options)
+	w.string(string(topic))
+	if len(args.Bytes) > 0 {
+		w.value(args.Encoding, args.Bytes)
+	} else {
+		w.list(0)
+	}
+	w.rawDict(kwargs)
+	w.endList()
+	m, err := new(Decoder).Decode(MessagePack, w.b)
+	if err != nil {
+		return nil, err
+	}
+	publish, _ := m.(*Publish)
+	return publish, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/caarlos0/env/v10"
 	"github.com/rs/zerolog"
 
+	"github.com/wampgate/wampgate/router"
 	"github.com/wampgate/wampgate/wampcore"
 )
 
@@ -28,6 +29,9 @@ type config struct {
 	AllowAnonymousRemote bool         `env:"ALLOW_ANONYMOUS_REMOTE" envDefault:"false" help:"allow WAMPGATE_LISTEN to be an address that other machines reach, although everybody is let in"`
 	Realm                wampcore.URI `env:"REALM" envDefault:"realm1" help:"the realm that is served"`
 	Strict               bool         `env:"STRICT" envDefault:"false" help:"hold native clients to the letter of the specification"`
+	Operators            []string     `env:"OPERATORS" help:"authroles, separated by commas, that may end sessions and take registrations and subscriptions from them"`
+	Disclosure           disclosure   `env:"DISCLOSURE" envDefault:"asked" help:"whether callees and subscribers learn who calls and publishes: asked, always or never"`
+	TrustLevels          trustLevels  `env:"TRUST_LEVELS" help:"trust levels of calls and publications by authrole, such as anonymous=0,backend=5"`
 	LogLevel             logLevel     `env:"LOG_LEVEL" envDefault:"info" help:"trace, debug, info, warn, error or off"`
 	Config               string       `env:"CONFIG" help:"reserved for a configuration file; not supported yet"`
 
@@ -41,6 +45,10 @@ type config struct {
 	PingInterval  time.Duration `env:"PING_INTERVAL" envDefault:"30s" help:"silence after which a native client is pinged; 0 never pings"`
 	QueueMessages count         `env:"QUEUE_MESSAGES" envDefault:"8192" help:"messages that may wait for one native client; one more ends it as too slow"`
 	QueueBytes    size          `env:"QUEUE_BYTES" envDefault:"64MiB" help:"bytes that may wait for one native client"`
+
+	HistoryEvents count         `env:"HISTORY_EVENTS" envDefault:"65536" help:"past events that the realm keeps for those who ask later"`
+	HistoryBytes  size          `env:"HISTORY_BYTES" envDefault:"64MiB" help:"bytes of past events that the realm keeps"`
+	HistoryAge    time.Duration `env:"HISTORY_AGE" envDefault:"1h" help:"how long a past event is kept; 0 keeps none"`
 
 	CallTimeout    time.Duration `env:"CALL_TIMEOUT" envDefault:"30s" help:"deadline of an HTTP call that names none"`
 	CallTimeoutMax time.Duration `env:"CALL_TIMEOUT_MAX" envDefault:"10m" help:"longest deadline that an HTTP call may name"`
@@ -64,7 +72,7 @@ func loadConfig(environ []string) (config, error) {
 	if err := errors.Join(unknown, explain(err)); err != nil { // what validate found would partly repeat it
 		return config{}, err
 	}
-	cfg.Hosts, cfg.Origins = trimmed(cfg.Hosts), trimmed(cfg.Origins)
+	cfg.Hosts, cfg.Origins, cfg.Operators = trimmed(cfg.Hosts), trimmed(cfg.Origins), trimmed(cfg.Operators)
 	return cfg, cfg.validate()
 }
 
@@ -222,4 +230,51 @@ func (l *logLevel) UnmarshalText(text []byte) error {
 	}
 	*l = logLevel(level)
 	return nil
+}
+
+// disclosure is the router's, by the names that it has in the settings.
+type disclosure router.Disclosure
+
+// UnmarshalText reads a disclosure's name.
+func (d *disclosure) UnmarshalText(text []byte) error {
+	names := map[string]router.Disclosure{
+		"asked": router.DiscloseAsked, "always": router.DiscloseAlways, "never": router.DiscloseNever,
+	}
+	v, ok := names[strings.ToLower(string(text))]
+	if !ok {
+		return fmt.Errorf("%q is no disclosure; want asked, always or never", text)
+	}
+	*d = disclosure(v)
+	return nil
+}
+
+// trustLevels are levels by authrole.
+type trustLevels map[string]int64
+
+// UnmarshalText reads role=level, separated by commas.
+func (l *trustLevels) UnmarshalText(text []byte) error {
+	*l = trustLevels{}
+	for _, pair := range trimmed(strings.Split(string(text), ",")) {
+		role, level, ok := strings.Cut(pair, "=")
+		n, err := strconv.ParseInt(level, 10, 32)
+		if !ok || role == "" || err != nil || n < 0 {
+			return fmt.Errorf("%q is no trust level; want a role and a number from 0 up, such as backend=5", pair)
+		}
+		(*l)[role] = n
+	}
+	return nil
+}
+
+// realm returns the settings of the realm.
+func (c *config) realm() router.RealmConfig {
+	return router.RealmConfig{
+		Name:        c.Realm,
+		Strict:      c.Strict,
+		Disclosure:  router.Disclosure(c.Disclosure),
+		TrustLevels: c.TrustLevels,
+		Operators:   c.Operators,
+		History: router.HistoryConfig{
+			Off: c.HistoryAge == 0, Events: int(c.HistoryEvents), Bytes: int(c.HistoryBytes), Age: c.HistoryAge,
+		},
+	}
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
+
+	"github.com/wampgate/wampgate/router"
 )
 
 func TestNothingNeedsToBeConfigured(t *testing.T) {
@@ -20,6 +22,7 @@ func TestNothingNeedsToBeConfigured(t *testing.T) {
 		Listen: "127.0.0.1:8080", Realm: "realm1", LogLevel: logLevel(zerolog.InfoLevel),
 		MaxBody: 1 << 20, MaxMessage: 16 << 20, HelloTimeout: 10 * time.Second, PingInterval: 30 * time.Second,
 		QueueMessages: 8192, QueueBytes: 64 << 20, CallTimeout: 30 * time.Second, CallTimeoutMax: 10 * time.Minute,
+		HistoryEvents: 65536, HistoryBytes: 64 << 20, HistoryAge: time.Hour,
 		StreamQueueEvents: 1024, StreamQueueBytes: 1 << 20, Heartbeat: 15 * time.Second, ShutdownTimeout: 10 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -35,6 +38,8 @@ func TestEverySettingIsReadFromItsVariable(t *testing.T) {
 		"WAMPGATE_MAX_BODY=2KiB", "WAMPGATE_MAX_MESSAGE=1GiB", "WAMPGATE_HELLO_TIMEOUT=1s", "WAMPGATE_PING_INTERVAL=0s",
 		"WAMPGATE_QUEUE_MESSAGES=1", "WAMPGATE_QUEUE_BYTES=7", "WAMPGATE_CALL_TIMEOUT=2s",
 		"WAMPGATE_CALL_TIMEOUT_MAX=3s", "WAMPGATE_STREAM_QUEUE_EVENTS=2", "WAMPGATE_STREAM_QUEUE_BYTES=3MiB",
+		"WAMPGATE_OPERATORS=admin,ops", "WAMPGATE_DISCLOSURE=never", "WAMPGATE_TRUST_LEVELS=anonymous=0, backend=5",
+		"WAMPGATE_HISTORY_EVENTS=9", "WAMPGATE_HISTORY_BYTES=1KiB", "WAMPGATE_HISTORY_AGE=0s",
 		"WAMPGATE_HEARTBEAT=4s", "WAMPGATE_SHUTDOWN_TIMEOUT=5s",
 	})
 	if err != nil {
@@ -45,6 +50,8 @@ func TestEverySettingIsReadFromItsVariable(t *testing.T) {
 		LogLevel: logLevel(zerolog.Disabled), Hosts: []string{"a.example", "*.b.example"}, Origins: []string{"https://a.example"},
 		MaxBody: 2 << 10, MaxMessage: 1 << 30, HelloTimeout: time.Second,
 		QueueMessages: 1, QueueBytes: 7, CallTimeout: 2 * time.Second, CallTimeoutMax: 3 * time.Second,
+		Operators: []string{"admin", "ops"}, Disclosure: disclosure(router.DiscloseNever),
+		TrustLevels: trustLevels{"anonymous": 0, "backend": 5}, HistoryEvents: 9, HistoryBytes: 1 << 10,
 		StreamQueueEvents: 2, StreamQueueBytes: 3 << 20, Heartbeat: 4 * time.Second, ShutdownTimeout: 5 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -65,6 +72,9 @@ func TestMistakeIsNamedWithItsVariable(t *testing.T) {
 		{"WAMPGATE_STRICT=maybe", "WAMPGATE_STRICT: want true or false"},
 		{"WAMPGATE_LOG_LEVEL=loud", `WAMPGATE_LOG_LEVEL: "loud" is no level`},
 		{"WAMPGATE_CONFIG=/etc/wampgate.yaml", "WAMPGATE_CONFIG: a configuration file is not supported yet"},
+		{"WAMPGATE_DISCLOSURE=maybe", `WAMPGATE_DISCLOSURE: "maybe" is no disclosure`},
+		{"WAMPGATE_TRUST_LEVELS=backend", `WAMPGATE_TRUST_LEVELS: "backend" is no trust level`},
+		{"WAMPGATE_TRUST_LEVELS=a=-1", `WAMPGATE_TRUST_LEVELS: "a=-1" is no trust level`},
 		{"WAMPGATE_HOSTS=https://x", `WAMPGATE_HOSTS: "https://x" is no host name`},
 		{"WAMPGATE_ORIGINS=app.example.com", `WAMPGATE_ORIGINS: "app.example.com" is no origin`},
 		{"WAMPGATE_MAX_BODY=0", `WAMPGATE_MAX_BODY: "0" is no size`},

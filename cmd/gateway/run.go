@@ -79,7 +79,7 @@ func run(ctx context.Context, stop func(), cfg config, log zerolog.Logger) error
 
 func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 	r, err := router.New(router.Config{
-		Realms:        []router.RealmConfig{{Name: cfg.Realm, Strict: cfg.Strict}},
+		Realms:        []router.RealmConfig{cfg.realm()},
 		Log:           log,
 		HelloTimeout:  cfg.HelloTimeout,
 		QueueMessages: int(cfg.QueueMessages),

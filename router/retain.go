@@ -1,0 +1,97 @@
+package router
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// What a realm retains at the most. [RFC event retention] It is best effort: what does not fit is not kept.
+const (
+	maxRetainedTopics     = 1 << 17
+	maxRetainedBytes      = 64 << 20
+	maxRetainedRestricted = 16
+	maxRetainedAtOnce     = 1024 // sent to one subscription by a pattern, the oldest first
+)
+
+// retained holds the newest publication of each topic that asked for it, and those newer than it that not everybody may
+// get: so each subscriber finds the newest that it would have received.
+type retained struct {
+	mu     sync.Mutex
+	topics map[wampcore.URI][]publication // the newest last; only the first may be for everybody
+	bytes  int
+}
+
+// keep stores p, which the publisher wants retained.
+func (t *retained) keep(p publication) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	kept, known := t.topics[p.topic]
+	if !known && len(t.topics) >= maxRetainedTopics {
+		return
+	}
+	drop := len(kept) // an unrestricted one replaces all
+	if p.only != nil {
+		drop = 0
+		if len(kept) >= maxRetainedRestricted {
+			drop = 1
+		}
+	}
+	freed := 0
+	for i := range drop {
+		freed += kept[i].size()
+	}
+	if t.bytes-freed+p.size() > maxRetainedBytes {
+		return
+	}
+	t.bytes += p.size() - freed
+	if t.topics == nil {
+		t.topics = map[wampcore.URI][]publication{}
+	}
+	t.topics[p.topic] = append(slices.Clone(kept[drop:]), p)
+}
+
+// newest returns the newest publication of a topic that s would have received.
+func (t *retained) newest(topic wampcore.URI, s *session) (publication, bool) {
+	kept := t.topics[topic]
+	for i := len(kept) - 1; i >= 0; i-- {
+		if kept[i].eligible(s) {
+			return kept[i], true
+		}
+	}
+	return publication{}, false
+}
+
+// find returns what is retained for s on the topics that match, the oldest first.
+func (t *retained) find(s *session, topic wampcore.URI, match wampcore.Match) []publication {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if match == wampcore.MatchExact {
+		if p, ok := t.newest(topic, s); ok {
+			return []publication{p}
+		}
+		return nil
+	}
+	var found []publication
+	for at := range maps.Keys(t.topics) {
+		if matches(topic, match, at) {
+			if p, ok := t.newest(at, s); ok {
+				found = append(found, p)
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b publication) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.id, b.id)) })
+	return found[max(0, len(found)-maxRetainedAtOnce):]
+}
+
+// sendRetained queues what is retained for a new subscriber, behind its SUBSCRIBED.
+func (r *realm) sendRetained(b *batch, s *session, sub *subscription) {
+	for _, p := range r.retained.find(s, sub.topic, sub.match) {
+		e := p.event(sub)
+		e.Details.Retained = true
+		b.send(s, e)
+	}
+}
