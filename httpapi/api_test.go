@@ -140,7 +140,7 @@ func TestEveryRouteIsDescribedAndEveryDescriptionRouted(t *testing.T) {
 
 func TestCallPassesArgumentsAndResultThroughAsTheyAre(t *testing.T) {
 	f := newFace(t)
-	f.register(t, "com.example.echo", func(_ context.Context, inv *wampcore.Invocation) (wampcore.Payload, error) {
+	f.register(t, "com.example.echo", func(_ context.Context, inv *client.Invocation) (wampcore.Payload, error) {
 		return inv.Payload, nil
 	})
 	for _, c := range []struct{ path, body, want string }{
@@ -163,10 +163,10 @@ func TestErrorsOfCalleesHaveTheStatusOfTheTable(t *testing.T) {
 		"wamp.error.invalid_uri": 400, "wamp.error.invalid_argument": 400, "wamp.error.not_authorized": 403,
 		"wamp.error.authentication_denied": 401, "wamp.error.option_disallowed.disclose_me": 403, "wamp.error.no_such_session": 404,
 		"wamp.error.procedure_already_exists": 409, "wamp.error.payload_size_exceeded": 413, "wamp.error.feature_not_supported": 501,
-		"wamp.error.unavailable": 503, "wamp.error.network_failure": 502, "wamp.error.canceled": 502, "wamp.error.timeout": 504,
+		"wamp.error.no_available_callee": 503, "wamp.error.network_failure": 502, "wamp.error.canceled": 502, "wamp.error.timeout": 504,
 		"wamp.error.runtime_error": 500, "wamp.error.of_a_new_kind": 500, "com.example.error": 422,
 	} {
-		s := f.register(t, "p", func(context.Context, *wampcore.Invocation) (wampcore.Payload, error) {
+		s := f.register(t, "p", func(context.Context, *client.Invocation) (wampcore.Payload, error) {
 			return wampcore.Payload{}, &wampcore.Error{URI: uri, Message: "why"}
 		})
 		rec := f.do(t, http.MethodPost, "/v1/call/p", "")
@@ -180,7 +180,7 @@ func TestErrorsOfCalleesHaveTheStatusOfTheTable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f.register(t, "q", func(context.Context, *wampcore.Invocation) (wampcore.Payload, error) {
+	f.register(t, "q", func(context.Context, *client.Invocation) (wampcore.Payload, error) {
 		p, err := wampcore.NewPayload(wampcore.CBOR, nil, map[string]any{"http_status": 418})
 		if err != nil {
 			return p, err
@@ -195,7 +195,7 @@ func TestErrorsOfCalleesHaveTheStatusOfTheTable(t *testing.T) {
 func TestDeadlineOfTheRequestEndsTheCall(t *testing.T) {
 	f := newFace(t)
 	interrupted := make(chan error, 3)
-	f.register(t, "p", func(ctx context.Context, _ *wampcore.Invocation) (wampcore.Payload, error) {
+	f.register(t, "p", func(ctx context.Context, _ *client.Invocation) (wampcore.Payload, error) {
 		<-ctx.Done()
 		interrupted <- context.Cause(ctx)
 		return wampcore.Payload{}, ctx.Err()
@@ -216,7 +216,7 @@ func TestDeadlineOfTheRequestEndsTheCall(t *testing.T) {
 func TestAbandonedRequestCancelsItsCall(t *testing.T) {
 	f := newFace(t)
 	started, interrupted := make(chan struct{}), make(chan error, 1)
-	f.register(t, "p", func(ctx context.Context, _ *wampcore.Invocation) (wampcore.Payload, error) {
+	f.register(t, "p", func(ctx context.Context, _ *client.Invocation) (wampcore.Payload, error) {
 		close(started)
 		<-ctx.Done()
 		interrupted <- context.Cause(ctx)

@@ -248,3 +248,10 @@ func (w *writer) resultDetails(d *ResultDetails) {
 	o.passthru(&d.Passthru)
 	o.end(d.Custom)
 }
+
+// Raw returns the options as the dict that they are in a PUBLISH.
+func (o PublishOptions) Raw() Raw {
+	w := writer{e: MessagePack}
+	w.publishOptions(&o)
+	return Raw{Encoding: MessagePack, Bytes: w.b}
+}

@@ -60,7 +60,7 @@ func serve(ctx context.Context, url string, realm wampcore.URI) error {
 }
 
 // add answers with the sum of two numbers, an integer if both are.
-func add(_ context.Context, inv *wampcore.Invocation) (wampcore.Payload, error) {
+func add(_ context.Context, inv *client.Invocation) (wampcore.Payload, error) {
 	var i, j int64
 	if inv.Payload.DecodeArgs(&i, &j) == nil {
 		return wampcore.NewPayload(inv.Payload.Encoding, []any{i + j}, nil)

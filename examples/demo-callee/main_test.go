@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/wampgate/wampgate/wampcore"
+	"github.com/wampgate/wampgate/wampcore/client"
 )
 
 func TestSumOfIntegersIsAnInteger(t *testing.T) {
@@ -13,13 +14,13 @@ func TestSumOfIntegersIsAnInteger(t *testing.T) {
 		{`[0.5,0.25]`, `[0.75]`},
 		{`[1.5,2]`, `[3.5]`},
 	} {
-		inv := &wampcore.Invocation{Payload: wampcore.Payload{Encoding: wampcore.JSON, Args: []byte(c.args)}}
+		inv := &client.Invocation{Invocation: wampcore.Invocation{Payload: wampcore.Payload{Encoding: wampcore.JSON, Args: []byte(c.args)}}}
 		got, err := add(t.Context(), inv)
 		if err != nil || string(got.Args) != c.want {
 			t.Errorf("%s: got %s, %v, want %s", c.args, got.Args, err, c.want)
 		}
 	}
-	inv := &wampcore.Invocation{Payload: wampcore.Payload{Encoding: wampcore.JSON, Args: []byte(`["x",1]`)}}
+	inv := &client.Invocation{Invocation: wampcore.Invocation{Payload: wampcore.Payload{Encoding: wampcore.JSON, Args: []byte(`["x",1]`)}}}
 	if _, err := add(t.Context(), inv); err == nil {
 		t.Error(`"x" is taken for a number`)
 	}

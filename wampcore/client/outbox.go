@@ -21,6 +21,7 @@ type outbox struct {
 	items   []wampcore.Message
 	spare   []wampcore.Message
 	writing bool
+	closed  bool // the last message is queued
 	failed  error
 }
 
@@ -50,11 +51,22 @@ func (o *outbox) put(m wampcore.Message) {
 	o.flush()
 }
 
+// last queues the last message and flushes: what is put later is dropped.
+func (o *outbox) last(m wampcore.Message) {
+	o.mu.Lock()
+	if o.failed == nil && !o.closed {
+		o.items = append(o.items, m)
+	}
+	o.closed = true
+	o.mu.Unlock()
+	o.flush()
+}
+
 // queue never waits: answers go past the bound, which is kept by the number of invocations.
 func (o *outbox) queue(m wampcore.Message) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.failed == nil {
+	if o.failed == nil && !o.closed {
 		o.items = append(o.items, m)
 	}
 }

@@ -4,18 +4,58 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"slices"
 
 	"github.com/wampgate/wampgate/wampcore"
 )
 
 // InvocationHandler answers an invocation. A returned *wampcore.Error is sent as it is, any other as
 // wamp.error.runtime_error without its text. ctx ends with the session, an INTERRUPT or the call's timeout.
-type InvocationHandler func(ctx context.Context, inv *wampcore.Invocation) (wampcore.Payload, error)
+type InvocationHandler func(ctx context.Context, inv *Invocation) (wampcore.Payload, error)
 
 var (
 	errInterrupted = &wampcore.Error{URI: wampcore.ErrCanceled}
 	errBusy        = &wampcore.Error{URI: wampcore.ErrUnavailable, Message: "the callee has too many calls open"}
 )
+
+// Invocation is a call that a handler answers. Payload holds all of it, or the first part: see Parts.
+type Invocation struct {
+	wampcore.Invocation
+
+	s      *Session
+	cancel context.CancelCauseFunc
+	parts  chan Part // what comes after the first; nil if nothing does
+	open   bool      // more is to come; guarded by Session.mu
+}
+
+// Progress sends a progressive result, where the caller takes them; elsewhere it does nothing. It waits while the
+// connection is behind.
+func (inv *Invocation) Progress(ctx context.Context, p wampcore.Payload) error {
+	if !inv.Details.ReceiveProgress {
+		return ctx.Err()
+	}
+	if err := inv.s.out.room(ctx); err != nil {
+		return err
+	}
+	inv.s.out.put(&wampcore.Yield{Request: inv.Request, Options: wampcore.YieldOptions{Progress: true}, Payload: p})
+	return nil
+}
+
+// Parts yields the parts of the call, the first one included, as they come; there is one if the caller sends no more.
+// It ends after the final part, or with ctx, which the handler has to look at then.
+func (inv *Invocation) Parts(ctx context.Context) iter.Seq[Part] {
+	return func(yield func(Part) bool) {
+		part := Part{inv.Payload, inv.parts == nil}
+		for yield(part) && !part.Final {
+			select {
+			case part = <-inv.parts:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
 
 // Registration is a procedure on offer.
 type Registration struct {
@@ -38,11 +78,18 @@ func (s *Session) Register(
 			s.registrations[reg.id] = reg
 		}
 	}
-	id, a := s.request(ctx, &pending{kind: wampcore.TypeRegister, accept: accept}, func(id wampcore.ID) wampcore.Message {
-		return &wampcore.Register{Request: id, Options: opts, Procedure: procedure}
-	})
+	undo := func(m wampcore.Message) {
+		if m, ok := m.(*wampcore.Registered); ok && s.registrations[m.Registration] == nil {
+			s.tell(func(id wampcore.ID) wampcore.Message {
+				return &wampcore.Unregister{Request: id, Registration: m.Registration}
+			})
+		}
+	}
+	_, a := s.request(ctx, &pending{kind: wampcore.TypeRegister, accept: accept, undo: undo},
+		func(id wampcore.ID) wampcore.Message {
+			return &wampcore.Register{Request: id, Options: opts, Procedure: procedure}
+		})
 	if a.err != nil {
-		s.abandon(id)
 		return nil, a.err
 	}
 	return reg, nil
@@ -51,14 +98,11 @@ func (s *Session) Register(
 // Unregister takes the procedure back. What runs goes on.
 func (reg *Registration) Unregister(ctx context.Context) error {
 	s := reg.s
-	id, a := s.request(ctx, &pending{kind: wampcore.TypeUnregister, accept: func(wampcore.Message) {
+	_, a := s.request(ctx, &pending{kind: wampcore.TypeUnregister, accept: func(wampcore.Message) {
 		delete(s.registrations, reg.id)
 	}}, func(id wampcore.ID) wampcore.Message {
 		return &wampcore.Unregister{Request: id, Registration: reg.id}
 	})
-	if a.err != nil {
-		s.abandon(id)
-	}
 	return a.err
 }
 
@@ -68,32 +112,79 @@ func (s *Session) revokeRegistration(id wampcore.ID) {
 	delete(s.registrations, id)
 }
 
-// invocation starts a handler, bounded by Backlog in all and by Concurrency at once. The message may be the transport's:
-// it is copied.
+// maxUnfinished is how many answered invocations are remembered whose callers have not sent the last of them.
+const maxUnfinished = 1024
+
+// invocation starts a handler, bounded by Backlog in all and by Concurrency at once, or hands it another part of the
+// call. The message may be the transport's: it is copied.
 func (s *Session) invocation(m *wampcore.Invocation) {
-	inv := &wampcore.Invocation{
-		Request: m.Request, Registration: m.Registration, Details: m.Details, Payload: m.Payload.Take(),
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	reg := s.registrations[inv.Registration]
-	switch {
-	case reg == nil:
-		s.out.put(failure(inv.Request, &wampcore.Error{URI: wampcore.ErrNoSuchRegistration}))
-		return
-	case len(s.running) >= s.cfg.Backlog+s.cfg.Concurrency:
-		s.out.put(failure(inv.Request, errBusy))
+	if inv := s.running[m.Request]; inv != nil {
+		s.continued(inv, m)
 		return
 	}
+	if i := slices.Index(s.unfinished, m.Request); i >= 0 { // [RFC progressive call invocations] it was answered
+		if !m.Details.Progress {
+			s.unfinished = slices.Delete(s.unfinished, i, i+1)
+		}
+		return
+	}
+	reg := s.registrations[m.Registration]
+	switch {
+	case reg == nil:
+		s.refuse(m, &wampcore.Error{URI: wampcore.ErrNoSuchRegistration})
+		return
+	case len(s.running) >= s.cfg.Backlog+s.cfg.Concurrency:
+		s.refuse(m, errBusy)
+		return
+	}
+	inv := &Invocation{s: s, Invocation: wampcore.Invocation{
+		Request: m.Request, Registration: m.Registration, Details: m.Details, Payload: m.Payload.Take(),
+	}}
+	if m.Details.Progress {
+		inv.parts, inv.open = make(chan Part, s.cfg.EventQueue), true
+	}
 	ctx, cancel := context.WithCancelCause(s.ctx)
-	s.running[inv.Request] = cancel
+	inv.cancel = cancel
+	s.running[inv.Request] = inv
 	s.work.Go(func() {
 		defer cancel(nil)
 		s.run(ctx, reg.handler, inv)
 	})
 }
 
-func (s *Session) run(ctx context.Context, h InvocationHandler, inv *wampcore.Invocation) {
+// refuse answers an invocation that no handler gets. mu is held.
+func (s *Session) refuse(m *wampcore.Invocation, err error) {
+	if m.Details.Progress {
+		s.leaveUnfinished(m.Request)
+	}
+	s.out.put(failure(m.Request, err))
+}
+
+// leaveUnfinished remembers an invocation that was answered before all of it came. mu is held.
+func (s *Session) leaveUnfinished(request wampcore.ID) {
+	if len(s.unfinished) >= maxUnfinished {
+		s.unfinished = slices.Delete(s.unfinished, 0, 1)
+	}
+	s.unfinished = append(s.unfinished, request)
+}
+
+// continued hands on another part of a call. mu is held. A handler that does not keep up is ended.
+func (s *Session) continued(inv *Invocation, m *wampcore.Invocation) {
+	if inv.parts == nil {
+		return
+	}
+	part := Part{m.Payload.Take(), !m.Details.Progress}
+	select {
+	case inv.parts <- part:
+		inv.open = m.Details.Progress
+	default:
+		inv.cancel(errBusy)
+	}
+}
+
+func (s *Session) run(ctx context.Context, h InvocationHandler, inv *Invocation) {
 	if inv.Details.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, inv.Details.Timeout, &wampcore.Error{URI: wampcore.ErrTimeout})
@@ -108,14 +199,17 @@ func (s *Session) run(ctx context.Context, h InvocationHandler, inv *wampcore.In
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	s.mu.Lock()
-	delete(s.running, inv.Request)
-	s.mu.Unlock()
 	if err != nil && ctx.Err() != nil { // a handler that gives up says why it had to
 		if e, ok := errors.AsType[*wampcore.Error](context.Cause(ctx)); ok {
 			err = e
 		}
 	}
+	s.mu.Lock()
+	delete(s.running, inv.Request)
+	if inv.open {
+		s.leaveUnfinished(inv.Request)
+	}
+	s.mu.Unlock()
 	if err != nil {
 		s.out.put(failure(inv.Request, err))
 		return
@@ -124,7 +218,7 @@ func (s *Session) run(ctx context.Context, h InvocationHandler, inv *wampcore.In
 }
 
 // protect runs a handler; one that panics has failed, no more.
-func protect(ctx context.Context, h InvocationHandler, inv *wampcore.Invocation) (p wampcore.Payload, err error) {
+func protect(ctx context.Context, h InvocationHandler, inv *Invocation) (p wampcore.Payload, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("the handler panicked: %v", v)
@@ -150,7 +244,7 @@ func failure(request wampcore.ID, err error) *wampcore.ErrorMsg {
 func (s *Session) interrupt(m *wampcore.Interrupt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if cancel := s.running[m.Request]; cancel != nil {
-		cancel(errInterrupted)
+	if inv := s.running[m.Request]; inv != nil {
+		inv.cancel(errInterrupted)
 	}
 }

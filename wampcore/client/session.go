@@ -58,9 +58,12 @@ type Session struct {
 	lastRequest   wampcore.ID
 	pending       map[wampcore.ID]*pending
 	subscriptions map[wampcore.ID]*subscription
+	subscribing   map[topicKey]int // SUBSCRIBEs that are not answered yet
+	orphans       bool             // there may be subscriptions that are kept, without handlers, for one of those
 	registrations map[wampcore.ID]*Registration
-	running       map[wampcore.ID]context.CancelCauseFunc // invocations, by request
-	closing       bool                                    // GOODBYE was sent
+	running       map[wampcore.ID]*Invocation // by request
+	unfinished    []wampcore.ID               // invocations that were answered before all of them came
+	closing       bool                        // GOODBYE was sent
 }
 
 // pending is a request that waits for its answer.
@@ -68,12 +71,16 @@ type pending struct {
 	kind   wampcore.MessageType
 	answer chan answer            // of size 1
 	accept func(wampcore.Message) // called by the reader before the answer is passed on; may be nil
+	parts  chan wampcore.Payload  // progressive results; nil if none were asked for
+	undo   func(wampcore.Message) // called instead of accept if nobody waits any more; nil: there is nothing to undo
+	given  bool                   // given up, and kept for undo
 }
 
 type answer struct {
 	id      wampcore.ID // of a subscription, registration or publication
 	payload wampcore.Payload
 	err     error
+	givenUp bool // nobody waits any more for what the router says
 }
 
 // Join opens a session over t and owns t from then on. A router's ABORT is returned as a *wampcore.Error.
@@ -84,8 +91,9 @@ func Join(ctx context.Context, t wampcore.Transport, cfg Config) (*Session, erro
 		done:          make(chan struct{}),
 		pending:       map[wampcore.ID]*pending{},
 		subscriptions: map[wampcore.ID]*subscription{},
+		subscribing:   map[topicKey]int{},
 		registrations: map[wampcore.ID]*Registration{},
-		running:       map[wampcore.ID]context.CancelCauseFunc{},
+		running:       map[wampcore.ID]*Invocation{},
 	}
 	s.slots = make(chan struct{}, s.cfg.Concurrency)
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -109,11 +117,15 @@ func Join(ctx context.Context, t wampcore.Transport, cfg Config) (*Session, erro
 func roles() wampcore.Roles {
 	rs := wampcore.NewRoles(wampcore.RolePublisher, wampcore.RoleSubscriber, wampcore.RoleCaller, wampcore.RoleCallee)
 	rs.Add(wampcore.RolePublisher, wampcore.PublisherExclusion, wampcore.PublisherIdentification,
-		wampcore.SubscriberBlackwhiteListing)
-	rs.Add(wampcore.RoleSubscriber, wampcore.PatternBasedSubscription, wampcore.PublisherIdentification)
-	rs.Add(wampcore.RoleCaller, wampcore.CallCanceling, wampcore.CallerIdentification, wampcore.CallTimeout)
+		wampcore.SubscriberBlackwhiteListing, wampcore.PayloadPassthruMode)
+	rs.Add(wampcore.RoleSubscriber, wampcore.PatternBasedSubscription, wampcore.PublisherIdentification,
+		wampcore.PublicationTrustlevels, wampcore.SubscriptionRevocation, wampcore.PayloadPassthruMode)
+	rs.Add(wampcore.RoleCaller, wampcore.CallCanceling, wampcore.CallerIdentification, wampcore.CallTimeout,
+		wampcore.ProgressiveCallResults, wampcore.ProgressiveCallInvocations)
 	rs.Add(wampcore.RoleCallee, wampcore.CallCanceling, wampcore.CallTimeout, wampcore.CallerIdentification,
-		wampcore.PatternBasedRegistration, wampcore.SharedRegistration)
+		wampcore.CallTrustlevels, wampcore.CallReroute, wampcore.PatternBasedRegistration, wampcore.SharedRegistration,
+		wampcore.ProgressiveCallResults, wampcore.ProgressiveCallInvocations, wampcore.RegistrationRevocation,
+		wampcore.PayloadPassthruMode)
 	return rs
 }
 
@@ -163,7 +175,7 @@ func (s *Session) Close(ctx context.Context) error {
 	s.closing = true
 	s.mu.Unlock()
 	if first {
-		s.out.put(&wampcore.Goodbye{Reason: wampcore.CloseRealm})
+		s.out.last(&wampcore.Goodbye{Reason: wampcore.CloseRealm})
 	}
 	select {
 	case <-s.done:
@@ -182,13 +194,18 @@ const closeGrace = time.Second
 func (s *Session) read() {
 	defer close(s.done)
 	cause := s.receive()
+	s.mu.Lock()
+	if _, ok := errors.AsType[*wampcore.ProtocolError](cause); s.closing && !ok {
+		cause = ErrClosed // whatever the router did then
+	}
+	s.mu.Unlock()
+	s.cancel(cause) // before the last word, whose failure is not the cause
 	if v, ok := errors.AsType[*wampcore.ProtocolError](cause); ok {
-		s.out.put(&wampcore.Abort{
+		s.out.last(&wampcore.Abort{
 			Reason:  wampcore.ErrProtocolViolation,
 			Details: wampcore.CloseDetails{Message: v.Message},
 		})
 	}
-	s.cancel(cause)
 	cut := time.AfterFunc(closeGrace, func() { _ = s.t.Close(0) })
 	s.out.wait()
 	cut.Stop()
@@ -196,7 +213,9 @@ func (s *Session) read() {
 	s.mu.Lock()
 	for id, p := range s.pending {
 		delete(s.pending, id)
-		p.answer <- answer{err: s.gone()}
+		if !p.given {
+			p.answer <- answer{err: s.gone()}
+		}
 	}
 	s.mu.Unlock()
 	s.work.Wait()
@@ -232,7 +251,8 @@ func (s *Session) handle(m wampcore.Message) error {
 	switch m := m.(type) {
 	case *wampcore.Result:
 		if m.Details.Progress {
-			return nil // it was not asked for
+			s.progress(m)
+			return nil
 		}
 		return s.answered(wampcore.TypeCall, m.Request, m, answer{payload: m.Payload.Take()})
 	case *wampcore.ErrorMsg:
@@ -258,6 +278,9 @@ func (s *Session) handle(m wampcore.Message) error {
 	case *wampcore.Event:
 		return s.event(m)
 	case *wampcore.Invocation:
+		if err := s.out.room(s.ctx); err != nil { // a router that does not read gets no more answers ready
+			return err
+		}
 		s.invocation(m)
 		return nil
 	case *wampcore.Interrupt:
@@ -279,8 +302,10 @@ func (s *Session) goodbye(m *wampcore.Goodbye) error {
 	if closing {
 		return ErrClosed
 	}
-	s.out.put(&wampcore.Goodbye{Reason: wampcore.CloseGoodbyeAndOut})
-	return &wampcore.Error{URI: m.Reason, Message: m.Details.Message}
+	cause := &wampcore.Error{URI: m.Reason, Message: m.Details.Message}
+	s.cancel(cause) // before the answer, whose failure is not the cause
+	s.out.last(&wampcore.Goodbye{Reason: wampcore.CloseGoodbyeAndOut})
+	return cause
 }
 
 // asError returns what an ERROR says. Its payload is the caller's.
@@ -300,6 +325,10 @@ func (s *Session) answered(kind wampcore.MessageType, request wampcore.ID, m wam
 		return wampcore.Violation("request %d is of type %d, not %d", request, p.kind, kind)
 	}
 	delete(s.pending, request)
+	if p.given {
+		p.undo(m)
+		return nil
+	}
 	if p.accept != nil && a.err == nil {
 		p.accept(m) // under the lock, before the next message is looked at
 	}
@@ -309,14 +338,31 @@ func (s *Session) answered(kind wampcore.MessageType, request wampcore.ID, m wam
 
 // request sends what build makes of the next request id, and waits for the answer.
 func (s *Session) request(ctx context.Context, p *pending, build func(wampcore.ID) wampcore.Message) (wampcore.ID, answer) {
+	id, err := s.begin(ctx, p, build)
+	if err != nil {
+		return 0, answer{err: err}
+	}
+	select {
+	case a := <-p.answer:
+		return id, a
+	case <-ctx.Done():
+		if s.abandon(id) {
+			return id, answer{err: context.Cause(ctx), givenUp: true}
+		}
+		return id, <-p.answer // it came at the same moment
+	}
+}
+
+// begin sends what build makes of the next request id.
+func (s *Session) begin(ctx context.Context, p *pending, build func(wampcore.ID) wampcore.Message) (wampcore.ID, error) {
 	p.answer = make(chan answer, 1)
 	if err := s.out.room(ctx); err != nil {
-		return 0, answer{err: err}
+		return 0, err
 	}
 	s.mu.Lock()
 	if s.ctx.Err() != nil || s.closing {
 		s.mu.Unlock()
-		return 0, answer{err: ErrClosed}
+		return 0, ErrClosed
 	}
 	s.lastRequest = s.lastRequest.Next()
 	id := s.lastRequest
@@ -325,19 +371,30 @@ func (s *Session) request(ctx context.Context, p *pending, build func(wampcore.I
 	s.out.queue(m) // under the same lock as the id: ids go out in their order
 	s.mu.Unlock()
 	s.out.flush()
-	select {
-	case a := <-p.answer:
-		return id, a
-	case <-ctx.Done():
-		return id, answer{err: context.Cause(ctx)}
-	}
+	return id, nil
 }
 
-// abandon forgets a request; it reports whether the answer had not come.
+// abandon forgets a request; it reports whether the answer had not come. What the router may grant all the same is taken
+// back then.
 func (s *Session) abandon(id wampcore.ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, open := s.pending[id]
-	delete(s.pending, id)
+	p, open := s.pending[id]
+	switch {
+	case !open:
+	case p.undo != nil:
+		p.given = true
+	default:
+		delete(s.pending, id)
+	}
 	return open
+}
+
+// tell sends a request whose answer does not matter. mu is held.
+func (s *Session) tell(build func(wampcore.ID) wampcore.Message) {
+	if s.ctx.Err() != nil || s.closing {
+		return
+	}
+	s.lastRequest = s.lastRequest.Next()
+	s.out.put(build(s.lastRequest))
 }

@@ -10,9 +10,16 @@ import (
 // EventHandler handles events of one subscription, one after another, in the order they came. ctx ends with the session.
 type EventHandler func(ctx context.Context, e *wampcore.Event)
 
+// topicKey is what a router knows one subscription of a session by.
+type topicKey struct {
+	topic wampcore.URI
+	match wampcore.Match
+}
+
 // subscription is what the router knows one id for. Several handlers share it.
 type subscription struct {
 	id       wampcore.ID
+	key      topicKey
 	handlers []*Subscription // guarded by Session.mu
 	events   chan *wampcore.Event
 	end      context.CancelFunc
@@ -32,28 +39,70 @@ func (sub *Subscription) ID() wampcore.ID { return sub.shared.id }
 func (s *Session) Subscribe(
 	ctx context.Context, topic wampcore.URI, h EventHandler, opts wampcore.SubscribeOptions,
 ) (*Subscription, error) {
-	sub := &Subscription{s: s, handler: h}
+	sub, key := &Subscription{s: s, handler: h}, topicKey{topic, opts.Match}
 	accept := func(m wampcore.Message) { //nolint:contextcheck // handlers live as long as the session
 		if m, ok := m.(*wampcore.Subscribed); ok {
-			s.addHandler(m.Subscription, sub)
+			s.addHandler(m.Subscription, key, sub)
 		}
+		s.answeredSubscribe(key)
 	}
-	id, a := s.request(ctx, &pending{kind: wampcore.TypeSubscribe, accept: accept}, func(id wampcore.ID) wampcore.Message {
-		return &wampcore.Subscribe{Request: id, Options: opts, Topic: topic}
-	})
+	undo := func(m wampcore.Message) {
+		if m, ok := m.(*wampcore.Subscribed); ok && s.subscriptions[m.Subscription] == nil {
+			s.unsubscribe(m.Subscription)
+		}
+		s.answeredSubscribe(key)
+	}
+	id, a := s.request(ctx, &pending{kind: wampcore.TypeSubscribe, accept: accept, undo: undo},
+		func(id wampcore.ID) wampcore.Message { // called with the lock held
+			s.subscribing[key]++
+			return &wampcore.Subscribe{Request: id, Options: opts, Topic: topic}
+		})
 	if a.err != nil {
-		s.abandon(id)
+		if id != 0 && !a.givenUp {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.answeredSubscribe(key)
+		}
 		return nil, a.err
 	}
 	return sub, nil
 }
 
+// answeredSubscribe counts a SUBSCRIBE as answered. A subscription that was kept for it, and has no handler after all, is
+// ended. mu is held.
+func (s *Session) answeredSubscribe(key topicKey) {
+	if s.subscribing[key]--; s.subscribing[key] > 0 {
+		return
+	}
+	delete(s.subscribing, key)
+	if !s.orphans {
+		return
+	}
+	for id, shared := range s.subscriptions {
+		if shared.key == key && len(shared.handlers) == 0 {
+			s.forget(shared)
+			s.unsubscribe(id)
+		}
+	}
+}
+
+// forget ends a subscription on this side. mu is held.
+func (s *Session) forget(shared *subscription) {
+	delete(s.subscriptions, shared.id)
+	shared.end()
+}
+
+// unsubscribe tells the router to end a subscription. mu is held.
+func (s *Session) unsubscribe(sub wampcore.ID) {
+	s.tell(func(id wampcore.ID) wampcore.Message { return &wampcore.Unsubscribe{Request: id, Subscription: sub} })
+}
+
 // addHandler is called by the reader, with mu held.
-func (s *Session) addHandler(id wampcore.ID, sub *Subscription) {
+func (s *Session) addHandler(id wampcore.ID, key topicKey, sub *Subscription) {
 	shared := s.subscriptions[id]
 	if shared == nil {
 		ctx, end := context.WithCancel(s.ctx)
-		shared = &subscription{id: id, events: make(chan *wampcore.Event, s.cfg.EventQueue), end: end}
+		shared = &subscription{id: id, key: key, events: make(chan *wampcore.Event, s.cfg.EventQueue), end: end}
 		s.subscriptions[id] = shared
 		s.work.Go(func() { s.dispatch(ctx, shared) })
 	}
@@ -103,20 +152,19 @@ func (sub *Subscription) Unsubscribe(ctx context.Context) error {
 	before := len(sub.shared.handlers)
 	sub.shared.handlers = slices.DeleteFunc(slices.Clone(sub.shared.handlers), func(o *Subscription) bool { return o == sub })
 	last := before == 1 && len(sub.shared.handlers) == 0
+	if last && s.subscribing[sub.shared.key] > 0 {
+		last, s.orphans = false, true // another handler is on its way, and the router would end its subscription too
+	}
 	if last {
-		delete(s.subscriptions, sub.shared.id)
-		sub.shared.end()
+		s.forget(sub.shared)
 	}
 	s.mu.Unlock()
 	if !last {
 		return nil
 	}
-	id, a := s.request(ctx, &pending{kind: wampcore.TypeUnsubscribe}, func(id wampcore.ID) wampcore.Message {
+	_, a := s.request(ctx, &pending{kind: wampcore.TypeUnsubscribe}, func(id wampcore.ID) wampcore.Message {
 		return &wampcore.Unsubscribe{Request: id, Subscription: sub.shared.id}
 	})
-	if a.err != nil {
-		s.abandon(id)
-	}
 	return a.err
 }
 
@@ -124,8 +172,7 @@ func (s *Session) revokeSubscription(id wampcore.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if shared := s.subscriptions[id]; shared != nil {
-		delete(s.subscriptions, id)
 		shared.handlers = nil
-		shared.end()
+		s.forget(shared)
 	}
 }
