@@ -48,7 +48,7 @@ const (
 // The options that a body may have, in the order in which an error lists them.
 var (
 	callOptions    = []string{"disclose_me", "rkey", "runmode", "timeout"}                                                                                                     //nolint:gochecknoglobals // a constant table
-	publishOptions = []string{"acknowledge", "disclose_me", "eligible", "eligible_authid", "eligible_authrole", "exclude", "exclude_authid", "exclude_authrole", "exclude_me"} //nolint:gochecknoglobals // a constant table
+	publishOptions = []string{"acknowledge", "disclose_me", "eligible", "eligible_authid", "eligible_authrole", "exclude", "exclude_authid", "exclude_authrole", "exclude_me", "retain"} //nolint:gochecknoglobals // a constant table
 )
 
 // ParseCall takes a call's body apart. Arguments are not decoded: they stay the bytes that came.

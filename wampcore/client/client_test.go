@@ -850,35 +850,90 @@ func TestSubscribeThatFailsLeavesNoHandler(t *testing.T) {
 	}})
 }
 
+func TestUnsubscribeThatHasToWaitIsNotOvertaken(t *testing.T) {
+	overtaken := func(t *script) {
+		sub := t.subscribe(count(new(atomic.Int32)))
+		for range 2000 { // more than the pipe and the outbox hold
+			startCall(t.Context(), t.s)
+		}
+		synctest.Wait()
+		begin(func() error { return sub.Unsubscribe(t.Context()) })
+		synctest.Wait()
+		startSubscribe(t.Context(), t.s, count(new(atomic.Int32)))
+		synctest.Wait()
+		subscribed := true
+		for m, err := t.p.Receive(); err == nil; m, err = t.p.Receive() { // until nothing comes any more
+			switch m := m.(type) {
+			case *wampcore.Subscribe:
+				subscribed = true
+				t.p.Send(&wampcore.Subscribed{Request: m.Request, Subscription: 7})
+			case *wampcore.Unsubscribe:
+				subscribed = false
+				t.p.Send(&wampcore.Unsubscribed{Request: m.Request})
+			}
+		}
+		if !subscribed {
+			t.Error("UNSUBSCRIBE came after the SUBSCRIBE of a later handler")
+		}
+	}
+	for range 8 { // which of the two is woken first is left to chance
+		scripted(t, client.Config{}, overtaken)
+	}
+}
+
 // Through a router. Its realm is strict: a gap in the request ids would end the session.
 
-func TestSubscribeBesideTheLastUnsubscribeHasEvents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r, gate := newRouter(t), make(chan struct{})
-		s := join(t, hooked{Transport: r.Dial(), received: func(_ wampcore.Transport, m wampcore.Message) {
-			if m, ok := m.(*wampcore.Subscribed); ok && m.Request == 2 {
-				<-gate
-			}
-		}}, client.Config{})
-		var events atomic.Int32
-		first, err := startSubscribe(t.Context(), s, count(new(atomic.Int32)))()
-		expectErr(t, err, nil)
-		second := startSubscribe(t.Context(), s, count(&events))
-		synctest.Wait()
-		gone := begin(func() error { return first.Unsubscribe(t.Context()) })
-		synctest.Wait()
-		close(gate)
-		_, err = second()
-		expectErr(t, err, nil)
-		expectErr(t, gone(), nil)
-		synctest.Wait()
-		_, err = s.Publish(t.Context(), "t", wampcore.Payload{}, wampcore.PublishOptions{IncludeMe: true})
-		expectErr(t, err, nil)
-		synctest.Wait()
-		if n := events.Load(); n != 1 {
-			t.Errorf("the second handler got %d events, want 1", n)
-		}
-	})
+func TestSubscribeHasEventsWhateverCrossesIt(t *testing.T) {
+	for name, cross := range map[string]func(ctx context.Context, s *client.Session, last *client.Subscription, subscribe func()){
+		"the last handler goes": func(ctx context.Context, _ *client.Session, last *client.Subscription, subscribe func()) {
+			subscribe()
+			begin(func() error { return last.Unsubscribe(ctx) })
+		},
+		"one fails, the last goes": func(ctx context.Context, s *client.Session, last *client.Subscription, subscribe func()) {
+			subscribe()
+			over, cancel := context.WithCancel(ctx)
+			cancel()
+			_, _ = startSubscribe(over, s, count(new(atomic.Int32)))()
+			begin(func() error { return last.Unsubscribe(ctx) })
+		},
+		"one is given up": func(ctx context.Context, s *client.Session, last *client.Subscription, subscribe func()) {
+			_ = last.Unsubscribe(ctx)
+			brief, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			_, _ = startSubscribe(brief, s, count(new(atomic.Int32)))()
+			subscribe()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, gate := newRouter(t), make(chan struct{})
+				s := join(t, hooked{Transport: r.Dial(), received: func(_ wampcore.Transport, m wampcore.Message) {
+					if m, ok := m.(*wampcore.Subscribed); ok && m.Request > 1 {
+						<-gate
+					}
+				}}, client.Config{})
+				last, err := startSubscribe(t.Context(), s, count(new(atomic.Int32)))()
+				expectErr(t, err, nil)
+				var events atomic.Int32
+				var subscribed func() (*client.Subscription, error)
+				cross(t.Context(), s, last, func() {
+					subscribed = startSubscribe(t.Context(), s, count(&events))
+					synctest.Wait()
+				})
+				synctest.Wait()
+				close(gate)
+				_, err = subscribed()
+				expectErr(t, err, nil)
+				synctest.Wait()
+				_, err = s.Publish(t.Context(), "t", wampcore.Payload{}, wampcore.PublishOptions{IncludeMe: true})
+				expectErr(t, err, nil)
+				synctest.Wait()
+				if n := events.Load(); n != 1 {
+					t.Errorf("the handler got %d events, want 1", n)
+				}
+			})
+		})
+	}
 }
 
 func TestConcurrentCallsOfOneSessionAreAllAnsweredRight(t *testing.T) {

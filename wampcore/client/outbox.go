@@ -35,9 +35,13 @@ func (o *outbox) room(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.items) < maxQueued {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
-	stop := context.AfterFunc(ctx, o.changed.Broadcast)
+	stop := context.AfterFunc(ctx, func() {
+		o.mu.Lock() // else the wake-up may come between a look at ctx and Wait, and be lost
+		defer o.mu.Unlock()
+		o.changed.Broadcast()
+	})
 	defer stop()
 	for len(o.items) >= maxQueued && o.failed == nil && ctx.Err() == nil {
 		o.changed.Wait()
@@ -62,7 +66,8 @@ func (o *outbox) last(m wampcore.Message) {
 	o.flush()
 }
 
-// queue never waits: answers go past the bound, which is kept by the number of invocations.
+// queue never waits: answers go past the bound, by no more than the number of invocations that run; the reader waits for
+// room before it starts another.
 func (o *outbox) queue(m wampcore.Message) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -204,5 +205,40 @@ func TestRetainedEventComesToWhoAsksForIt(t *testing.T) {
 		if e := <-events; !e.Details.Retained || string(e.Payload.Args) != `["kept"]` {
 			t.Errorf("got %+v", e)
 		}
+	})
+}
+
+func TestRetainedEventCanBeAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRouter(t)
+		s, asker := join(t, r.Dial(), client.Config{}), join(t, r.Dial(), client.Config{})
+		for _, want := range []string{"", `["old"]`, `["new"]`} {
+			if want != "" {
+				_, err := s.Publish(t.Context(), "t", args(want), wampcore.PublishOptions{Acknowledge: true, Retain: true})
+				expectErr(t, err, nil)
+			}
+			e, err := asker.Retained(t.Context(), "t")
+			expectErr(t, err, nil)
+			if e == nil && want != "" || e != nil && string(e.Payload.Args) != want {
+				t.Errorf("got %+v, want %s", e, want)
+			}
+		}
+	})
+}
+
+func TestEventHandlerThatPanicsEndsItsSessionAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRouter(t)
+		s, other := join(t, r.Dial(), client.Config{}), join(t, r.Dial(), client.Config{})
+		_, err := s.Subscribe(t.Context(), "t", func(context.Context, *wampcore.Event) { panic("bug") }, wampcore.SubscribeOptions{})
+		expectErr(t, err, nil)
+		_, err = other.Publish(t.Context(), "t", wampcore.Payload{}, wampcore.PublishOptions{Acknowledge: true})
+		expectErr(t, err, nil)
+		<-s.Done()
+		if err := s.Err(); err == nil || !strings.Contains(err.Error(), "panicked: bug") {
+			t.Errorf("got %v", err)
+		}
+		_, err = other.Publish(t.Context(), "t", wampcore.Payload{}, wampcore.PublishOptions{Acknowledge: true})
+		expectErr(t, err, nil)
 	})
 }

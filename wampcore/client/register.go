@@ -194,8 +194,7 @@ func (s *Session) run(ctx context.Context, h InvocationHandler, inv *Invocation)
 	var err error
 	select {
 	case s.slots <- struct{}{}:
-		payload, err = protect(ctx, h, inv)
-		<-s.slots
+		payload, err = s.protect(ctx, h, inv)
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
@@ -218,8 +217,9 @@ func (s *Session) run(ctx context.Context, h InvocationHandler, inv *Invocation)
 }
 
 // protect runs a handler; one that panics has failed, no more.
-func protect(ctx context.Context, h InvocationHandler, inv *Invocation) (p wampcore.Payload, err error) {
+func (s *Session) protect(ctx context.Context, h InvocationHandler, inv *Invocation) (p wampcore.Payload, err error) {
 	defer func() {
+		<-s.slots
 		if v := recover(); v != nil {
 			err = fmt.Errorf("the handler panicked: %v", v)
 		}

@@ -168,7 +168,7 @@ func (s *Session) Err() error {
 }
 
 // Close says goodbye and waits until the session is over and its handlers have returned, or for ctx, which cuts it. It
-// may be called again.
+// may be called again. A handler that calls it waits for itself, until ctx ends.
 func (s *Session) Close(ctx context.Context) error {
 	s.mu.Lock()
 	first := !s.closing
@@ -342,35 +342,43 @@ func (s *Session) request(ctx context.Context, p *pending, build func(wampcore.I
 	if err != nil {
 		return 0, answer{err: err}
 	}
+	return id, s.await(ctx, id, p)
+}
+
+func (s *Session) await(ctx context.Context, id wampcore.ID, p *pending) answer {
 	select {
 	case a := <-p.answer:
-		return id, a
+		return a
 	case <-ctx.Done():
 		if s.abandon(id) {
-			return id, answer{err: context.Cause(ctx), givenUp: true}
+			return answer{err: context.Cause(ctx), givenUp: true}
 		}
-		return id, <-p.answer // it came at the same moment
+		return <-p.answer // it came at the same moment
 	}
 }
 
-// begin sends what build makes of the next request id.
+// begin waits for room and sends what build makes of the next request id.
 func (s *Session) begin(ctx context.Context, p *pending, build func(wampcore.ID) wampcore.Message) (wampcore.ID, error) {
-	p.answer = make(chan answer, 1)
 	if err := s.out.room(ctx); err != nil {
 		return 0, err
 	}
 	s.mu.Lock()
+	id, err := s.send(p, build)
+	s.mu.Unlock()
+	s.out.flush()
+	return id, err
+}
+
+// send queues what build makes of the next request id. mu is held: ids go out in their order.
+func (s *Session) send(p *pending, build func(wampcore.ID) wampcore.Message) (wampcore.ID, error) {
 	if s.ctx.Err() != nil || s.closing {
-		s.mu.Unlock()
 		return 0, ErrClosed
 	}
+	p.answer = make(chan answer, 1)
 	s.lastRequest = s.lastRequest.Next()
 	id := s.lastRequest
 	s.pending[id] = p
-	m := build(id)
-	s.out.queue(m) // under the same lock as the id: ids go out in their order
-	s.mu.Unlock()
-	s.out.flush()
+	s.out.queue(build(id))
 	return id, nil
 }
 

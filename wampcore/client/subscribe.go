@@ -2,6 +2,9 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
 	"slices"
 
 	"github.com/wampgate/wampgate/wampcore"
@@ -21,6 +24,7 @@ type subscription struct {
 	id       wampcore.ID
 	key      topicKey
 	handlers []*Subscription // guarded by Session.mu
+	direct   int             // of handlers
 	events   chan *wampcore.Event
 	end      context.CancelFunc
 }
@@ -30,6 +34,7 @@ type Subscription struct {
 	s       *Session
 	shared  *subscription
 	handler EventHandler
+	direct  func(*wampcore.Event) // called by the reader instead, with Session.mu held; may be nil
 }
 
 // ID returns the subscription's id.
@@ -39,7 +44,13 @@ func (sub *Subscription) ID() wampcore.ID { return sub.shared.id }
 func (s *Session) Subscribe(
 	ctx context.Context, topic wampcore.URI, h EventHandler, opts wampcore.SubscribeOptions,
 ) (*Subscription, error) {
-	sub, key := &Subscription{s: s, handler: h}, topicKey{topic, opts.Match}
+	return s.subscribe(ctx, topic, &Subscription{s: s, handler: h}, opts)
+}
+
+func (s *Session) subscribe(
+	ctx context.Context, topic wampcore.URI, sub *Subscription, opts wampcore.SubscribeOptions,
+) (*Subscription, error) {
+	key := topicKey{topic, opts.Match}
 	accept := func(m wampcore.Message) { //nolint:contextcheck // handlers live as long as the session
 		if m, ok := m.(*wampcore.Subscribed); ok {
 			s.addHandler(m.Subscription, key, sub)
@@ -47,7 +58,7 @@ func (s *Session) Subscribe(
 		s.answeredSubscribe(key)
 	}
 	undo := func(m wampcore.Message) {
-		if m, ok := m.(*wampcore.Subscribed); ok && s.subscriptions[m.Subscription] == nil {
+		if m, ok := m.(*wampcore.Subscribed); ok && s.subscriptions[m.Subscription] == nil && s.subscribing[key] == 1 {
 			s.unsubscribe(m.Subscription)
 		}
 		s.answeredSubscribe(key)
@@ -106,6 +117,9 @@ func (s *Session) addHandler(id wampcore.ID, key topicKey, sub *Subscription) {
 		s.subscriptions[id] = shared
 		s.work.Go(func() { s.dispatch(ctx, shared) })
 	}
+	if sub.direct != nil {
+		shared.direct++
+	}
 	sub.shared = shared
 	shared.handlers = append(slices.Clone(shared.handlers), sub)
 }
@@ -119,23 +133,45 @@ func (s *Session) dispatch(ctx context.Context, shared *subscription) {
 			handlers := shared.handlers
 			s.mu.Unlock()
 			for _, sub := range handlers {
-				sub.handler(ctx, e)
+				if sub.direct == nil {
+					s.handleEvent(ctx, sub.handler, e)
+				}
 			}
 		case <-ctx.Done():
 		}
 	}
 }
 
+// handleEvent runs a handler; one that panics ends the session, not the program.
+func (s *Session) handleEvent(ctx context.Context, h EventHandler, e *wampcore.Event) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.cancel(fmt.Errorf("client: an event handler panicked: %v\n%s", v, debug.Stack()))
+		}
+	}()
+	h(ctx, e)
+}
+
 // event queues an event for its handlers. The message may be shared, or the transport's: it is copied.
 func (s *Session) event(m *wampcore.Event) error {
 	s.mu.Lock()
 	shared := s.subscriptions[m.Subscription]
-	s.mu.Unlock()
 	if shared == nil {
+		s.mu.Unlock()
 		return nil // it was on its way when the last handler went
 	}
 	e := &wampcore.Event{
 		Subscription: m.Subscription, Publication: m.Publication, Details: m.Details, Payload: m.Payload.Take(),
+	}
+	queued := shared.direct < len(shared.handlers)
+	for i := 0; shared.direct > 0 && i < len(shared.handlers); i++ {
+		if take := shared.handlers[i].direct; take != nil {
+			take(e)
+		}
+	}
+	s.mu.Unlock()
+	if !queued {
+		return nil
 	}
 	select {
 	case shared.events <- e:
@@ -151,21 +187,28 @@ func (sub *Subscription) Unsubscribe(ctx context.Context) error {
 	s.mu.Lock()
 	before := len(sub.shared.handlers)
 	sub.shared.handlers = slices.DeleteFunc(slices.Clone(sub.shared.handlers), func(o *Subscription) bool { return o == sub })
+	if sub.direct != nil && len(sub.shared.handlers) < before {
+		sub.shared.direct--
+	}
 	last := before == 1 && len(sub.shared.handlers) == 0
 	if last && s.subscribing[sub.shared.key] > 0 {
 		last, s.orphans = false, true // another handler is on its way, and the router would end its subscription too
 	}
-	if last {
-		s.forget(sub.shared)
-	}
-	s.mu.Unlock()
 	if !last {
+		s.mu.Unlock()
 		return nil
 	}
-	_, a := s.request(ctx, &pending{kind: wampcore.TypeUnsubscribe}, func(id wampcore.ID) wampcore.Message {
+	s.forget(sub.shared)
+	req := &pending{kind: wampcore.TypeUnsubscribe}
+	id, err := s.send(req, func(id wampcore.ID) wampcore.Message { // with the lock still held: no SUBSCRIBE comes between
 		return &wampcore.Unsubscribe{Request: id, Subscription: sub.shared.id}
 	})
-	return a.err
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	s.out.flush()
+	return s.await(ctx, id, req).err
 }
 
 func (s *Session) revokeSubscription(id wampcore.ID) {
@@ -175,4 +218,29 @@ func (s *Session) revokeSubscription(id wampcore.ID) {
 		shared.handlers = nil
 		s.forget(shared)
 	}
+}
+
+// Retained returns the newest event that the router retains of a topic for this session, nil if there is none. [RFC event
+// retention]
+func (s *Session) Retained(ctx context.Context, topic wampcore.URI) (*wampcore.Event, error) {
+	var newest *wampcore.Event // the reader's, until what follows it is answered
+	sub, err := s.subscribe(ctx, topic, &Subscription{s: s, direct: func(e *wampcore.Event) {
+		if e.Details.Retained {
+			newest = e
+		}
+	}}, wampcore.SubscribeOptions{GetRetained: true})
+	if err != nil {
+		return nil, err
+	}
+	// The event, if there is one, comes before the answer to this, whatever it is.
+	_, err = s.Call(ctx, "wamp.session.count", wampcore.Payload{}, wampcore.CallOptions{})
+	if _, answered := errors.AsType[*wampcore.Error](err); answered {
+		err = nil
+	}
+	if err := errors.Join(err, sub.Unsubscribe(ctx)); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return newest, nil
 }
