@@ -47,7 +47,7 @@ const (
 
 // The options that a body may have, in the order in which an error lists them.
 var (
-	callOptions    = []string{"disclose_me", "rkey", "runmode", "timeout"}                                                                                                     //nolint:gochecknoglobals // a constant table
+	callOptions    = []string{"disclose_me", "rkey", "runmode", "timeout"}                                                                                                               //nolint:gochecknoglobals // a constant table
 	publishOptions = []string{"acknowledge", "disclose_me", "eligible", "eligible_authid", "eligible_authrole", "exclude", "exclude_authid", "exclude_authrole", "exclude_me", "retain"} //nolint:gochecknoglobals // a constant table
 )
 

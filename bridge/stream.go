@@ -113,6 +113,7 @@ func (s *Stream) notify() {
 type event struct {
 	Topic       wampcore.URI    `json:"topic"`
 	Publication wampcore.ID     `json:"publication"`
+	Timestamp   string          `json:"timestamp,omitzero"` // of the past alone
 	Args        json.RawMessage `json:"args,omitempty"`
 	Kwargs      json.RawMessage `json:"kwargs,omitempty"`
 	Details     details         `json:"details"`

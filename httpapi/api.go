@@ -93,14 +93,23 @@ func (a *api) routes() chi.Router {
 	r.NotFound(a.handler(func(_ http.ResponseWriter, r *http.Request) error {
 		return newProblem(http.StatusNotFound, "there is no "+r.URL.Path+"; see /openapi.yaml")
 	}))
-	r.MethodNotAllowed(a.handler(func(w http.ResponseWriter, r *http.Request) error {
-		return methodNotAllowed(r)
+	r.MethodNotAllowed(a.handler(func(_ http.ResponseWriter, req *http.Request) error {
+		return methodNotAllowed(r, req)
 	}))
 	for _, prefix := range []string{"/v1", "/v1/realms/{realm}"} {
 		r.Post(prefix+"/call/{procedure}", a.handler(a.call))
 		r.Post(prefix+"/publish/{topic}", a.handler(a.publish))
 		r.Get(prefix+"/subscribe/{topic}", a.handler(a.subscribe))
 		r.Get(prefix+"/subscribe", a.handler(a.subscribe))
+		r.Get(prefix+"/sessions", a.handler(a.sessions))
+		r.Get(prefix+"/sessions/{id}", a.handler(a.described(a.cfg.Bridge.Session)))
+		r.Delete(prefix+"/sessions/{id}", a.handler(a.kill))
+		r.Get(prefix+"/registrations", a.handler(a.entries(bridge.Registrations)))
+		r.Get(prefix+"/registrations/{id}", a.handler(a.entry(bridge.Registrations)))
+		r.Get(prefix+"/subscriptions", a.handler(a.entries(bridge.Subscriptions)))
+		r.Get(prefix+"/subscriptions/{id}", a.handler(a.entry(bridge.Subscriptions)))
+		r.Get(prefix+"/retained/{topic}", a.handler(a.retained))
+		r.Get(prefix+"/history/{topic}", a.handler(a.history))
 	}
 	if a.cfg.WebSocket != nil {
 		r.Get("/ws", a.cfg.WebSocket.ServeHTTP)
@@ -136,14 +145,21 @@ func (a *api) openAPI(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(a.cfg.OpenAPI)
 }
 
-// methodNotAllowed says which methods there are. Every path of ours has one.
-func methodNotAllowed(r *http.Request) *problem {
-	allow := http.MethodGet
-	if strings.Contains(r.URL.Path, "/call/") || strings.Contains(r.URL.Path, "/publish/") {
-		allow = http.MethodPost
+// methodNotAllowed says which methods there are.
+func methodNotAllowed(routes chi.Routes, r *http.Request) *problem {
+	path := r.URL.RawPath
+	if path == "" {
+		path = r.URL.Path
 	}
-	p := newProblem(http.StatusMethodNotAllowed, r.Method+" is not for this path; use "+allow)
-	p.header = http.Header{"Allow": {allow}}
+	var allow []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		if routes.Match(chi.NewRouteContext(), method, path) {
+			allow = append(allow, method)
+		}
+	}
+	methods := strings.Join(allow, ", ")
+	p := newProblem(http.StatusMethodNotAllowed, r.Method+" is not for this path; use "+methods)
+	p.header = http.Header{"Allow": {methods}}
 	return p
 }
 

@@ -43,7 +43,7 @@ func newFace(tb testing.TB) *face {
 	if err := doc.Validate(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}
-	r, err := router.New(router.Config{Realms: []router.RealmConfig{{Name: "realm1"}}})
+	r, err := router.New(router.Config{Realms: []router.RealmConfig{{Name: "realm1", Operators: []string{"anonymous"}}}})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -41,9 +41,9 @@ func (a *api) call(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch result := r.URL.Query().Get("result"); result {
 	case "":
-		writeJSON(w, http.StatusOK, bridge.EncodeResult(payload))
+		writeJSON(w, bridge.EncodeResult(payload))
 	case "value":
-		writeJSON(w, http.StatusOK, bridge.FirstArg(payload))
+		writeJSON(w, bridge.FirstArg(payload))
 	default:
 		return newProblem(http.StatusBadRequest, "result="+result+" is not known; it is value")
 	}
@@ -74,14 +74,14 @@ func (a *api) publish(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusAccepted)
 		return nil
 	}
-	writeJSON(w, http.StatusOK, []byte(`{"publication":`+strconv.FormatUint(uint64(id), 10)+`}`))
+	writeJSON(w, []byte(`{"publication":`+strconv.FormatUint(uint64(id), 10)+`}`))
 	return nil
 }
 
-func writeJSON(w http.ResponseWriter, status int, body []byte) {
+func writeJSON(w http.ResponseWriter, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
+	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(body)
 }
 

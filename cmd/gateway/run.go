@@ -121,7 +121,7 @@ func (g *gateway) listen(ctx context.Context) error {
 		MaxCallTimeout: g.cfg.CallTimeoutMax,
 		Heartbeat:      g.cfg.Heartbeat,
 	}
-	handler, err := httpapi.New(api)
+	handler, err := httpapi.New(api) //nolint:contextcheck // handlers have their requests' contexts
 	if err != nil {
 		return err
 	}
