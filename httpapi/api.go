@@ -31,6 +31,7 @@ type Config struct {
 	Hosts          []string      // names that requests may be for, beside localhost and IP addresses; *.example.com covers subdomains
 	Origins        []string      // origins of other sites that may send requests
 	MaxBody        int64         // bytes; default 16 MiB
+	BodyTimeout    time.Duration // for a request's body to come; default 30 s
 	CallTimeout    time.Duration // where a request gives none; default 30 s
 	MaxCallTimeout time.Duration // default 10 min
 	Heartbeat      time.Duration // of event streams; default 15 s
@@ -48,6 +49,7 @@ func (c Config) withDefaults() Config {
 		v   *time.Duration
 		def time.Duration
 	}{
+		{&c.BodyTimeout, 30 * time.Second},
 		{&c.CallTimeout, 30 * time.Second},
 		{&c.MaxCallTimeout, 10 * time.Minute},
 		{&c.Heartbeat, 15 * time.Second},
@@ -214,8 +216,34 @@ func (a *api) around(next http.Handler) http.Handler {
 				"the host "+r.Host+" is not one that this gateway answers for; name it in WAMPGATE_HOSTS").write(rec, id)
 			return
 		}
+		if p := tooLarge(r); p != nil {
+			p.write(rec, id)
+			return
+		}
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// What a request may have before its body. net/http cuts what is far beyond.
+const (
+	maxRequestURI  = 8 << 10
+	maxHeaderBytes = 32 << 10
+)
+
+func tooLarge(r *http.Request) *problem {
+	if len(r.RequestURI) > maxRequestURI {
+		return newProblem(http.StatusRequestURITooLong, fmt.Sprintf("the path and query are longer than %d bytes", maxRequestURI))
+	}
+	size := 0
+	for name, values := range r.Header {
+		for _, v := range values {
+			size += len(name) + len(v)
+		}
+	}
+	if size > maxHeaderBytes {
+		return newProblem(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("the headers are larger than %d bytes", maxHeaderBytes))
+	}
+	return nil
 }
 
 // sane reports whether a client's request id may stand in logs.

@@ -2,10 +2,12 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -110,7 +112,15 @@ func (a *api) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if !accepts(r, "application/json") {
 		return nil, newProblem(http.StatusNotAcceptable, "this gateway answers with application/json")
 	}
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(a.cfg.BodyTimeout)) // not every test's writer has one
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.cfg.MaxBody))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		p := newProblem(http.StatusRequestTimeout, "the body did not come in time")
+		p.header = http.Header{"Connection": {"close"}}
+		return nil, p
+	}
+	_ = rc.SetReadDeadline(time.Time{})
 	if err != nil || len(body) == 0 {
 		return nil, err
 	}

@@ -143,7 +143,7 @@ func (d *dealer) offer(b *batch, inv *invocation, reg *registration, to callee, 
 	if m.Options.Timeout > 0 {
 		if to.forwardTimeout && to.s.roles.Supports(wampcore.RoleCallee, wampcore.CallTimeout) {
 			out.Details.Timeout = m.Options.Timeout
-		} else {
+		} else if inv.timer == nil { // else the call was routed again, and its time is running
 			inv.timeout = m.Options.Timeout
 			inv.timer = time.AfterFunc(inv.timeout, inv.expire)
 		}
@@ -293,9 +293,6 @@ func (d *dealer) reroute(b *batch, inv *invocation) {
 		return
 	}
 	delete(inv.callee.invocations, inv.id)
-	if inv.timer != nil {
-		inv.timer.Stop()
-	}
 	m := &wampcore.Call{Request: inv.request, Options: again.options, Procedure: again.uri, Payload: again.payload.Clone()}
 	d.offer(b, inv, again.reg, to, m)
 }

@@ -28,7 +28,7 @@ type audience struct {
 
 // newPublication takes over m's payload.
 func newPublication(s *session, m *wampcore.Publish) publication {
-	p := publication{id: wampcore.NewID(), topic: m.Topic, payload: m.Payload.Take()}
+	p := publication{id: wampcore.NewID(), topic: m.Topic, payload: m.Payload.Compact()}
 	o := &m.Options
 	if !o.IncludeMe && s != nil {
 		p.exclude = s.id

@@ -9,7 +9,7 @@ import (
 
 // What sessions may say of a realm's URIs: so many definitions each, of such a size.
 const (
-	maxDefinitions     = 1024
+	maxDefinitions     = 256
 	maxDefinitionBytes = 64 << 10
 )
 

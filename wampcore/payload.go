@@ -27,9 +27,26 @@ func (p *Payload) Size() int { return len(p.Args) + len(p.Kwargs) }
 
 // Clone returns a copy with memory of its own.
 func (p *Payload) Clone() Payload {
+	b := make([]byte, p.Size())
+	n := copy(b, p.Args)
+	copy(b[n:], p.Kwargs)
 	c := Payload{Encoding: p.Encoding}
-	c.Args = append(c.Args, p.Args...)
-	c.Kwargs = append(c.Kwargs, p.Kwargs...)
+	if p.Args != nil {
+		c.Args = b[:n:n]
+	}
+	if p.Kwargs != nil {
+		c.Kwargs = b[n:]
+	}
+	return c
+}
+
+// Compact returns the payload, with memory that is not much more than it needs. It is for what is kept for long.
+func (p *Payload) Compact() Payload {
+	if p.buf == nil || cap(p.buf.B) <= 2*p.Size() {
+		return p.Take()
+	}
+	c := p.Clone()
+	p.Release()
 	return c
 }
 

@@ -1,0 +1,51 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wampgate/wampgate/httpapi"
+)
+
+func TestRequestsThatAreTooLargeAreProblems(t *testing.T) {
+	f := newFace(t)
+	rec := f.do(t, http.MethodGet, "/v1/sessions?after="+strings.Repeat("1", 9000), "")
+	if rec.Code != http.StatusRequestURITooLong || !strings.Contains(rec.Header().Get("Content-Type"), "problem+json") {
+		t.Errorf("got %d %s", rec.Code, rec.Body)
+	}
+	rec = f.do(t, http.MethodGet, "/v1/sessions", "", "X-Large", strings.Repeat("x", 40_000))
+	if rec.Code != http.StatusRequestHeaderFieldsTooLarge || !strings.Contains(rec.Header().Get("Content-Type"), "problem+json") {
+		t.Errorf("got %d %s", rec.Code, rec.Body)
+	}
+}
+
+func TestBodyThatDoesNotComeIsATimeout(t *testing.T) {
+	f := newFace(t)
+	handler, err := httpapi.New(httpapi.Config{Bridge: f.bridge, Realm: "realm1", BodyTimeout: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(handler)
+	defer srv.Close()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_, _ = fmt.Fprint(conn, "POST /v1/call/p HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusRequestTimeout || !res.Close || res.Header.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("got %d, close %t, %v", res.StatusCode, res.Close, res.Header)
+	}
+}
