@@ -167,7 +167,9 @@ func TestFramesThatAreNoMessagesAreAborted(t *testing.T) {
 		wampcore.CBOR:        "\x85\x10\x01\xa0\x61t\x9a\xff\xff\xff\xff",
 	}
 	for _, e := range encodings {
-		as := func(s string) []byte { return wampcore.Payload{Encoding: wampcore.JSON, Args: []byte(s)}.Transcode(e).Args }
+		as := func(s string) []byte {
+			return wampcore.Payload{Encoding: wampcore.JSON, Args: []byte(s)}.Transcode(e).Args
+		}
 		whole := as(`[32,1,{},"t"]`)
 		for name, c := range map[string]struct {
 			frame   []byte
