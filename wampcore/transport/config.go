@@ -10,7 +10,7 @@ import (
 
 // Config bounds a connection. Its zero value has good defaults.
 type Config struct {
-	MaxMessage       int                 // bytes of one received message; default 16 MiB
+	MaxMessage       int                 // bytes of one received message; default 16 MiB, at most 1 GiB
 	HandshakeTimeout time.Duration       // dialing; default 10 s
 	WriteTimeout     time.Duration       // of one Flush; default 10 s
 	PingInterval     time.Duration       // silence after which the peer is pinged, and then cut; default 30 s, negative: never
@@ -23,6 +23,7 @@ func (c Config) withDefaults() Config {
 	if c.MaxMessage <= 0 {
 		c.MaxMessage = 16 << 20
 	}
+	c.MaxMessage = min(c.MaxMessage, 1<<30)
 	if c.HandshakeTimeout <= 0 {
 		c.HandshakeTimeout = 10 * time.Second
 	}

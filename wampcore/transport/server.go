@@ -3,8 +3,10 @@ package transport
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,8 +94,11 @@ func (s *server) Receive() (wampcore.Message, error) {
 		}
 		op, head, n := s.frame()
 		switch {
-		case n < 0 || n > s.maxMessage:
+		case n < 0:
 			return s.receiveSlow()
+		case n > s.maxMessage:
+			_ = s.ws.Close(websocket.StatusMessageTooBig, "the message is larger than this router takes")
+			return nil, s.failure(errTooLarge)
 		case s.conn.w-s.conn.r >= head+n:
 			b := s.conn.buf[s.conn.r+head : s.conn.r+head+n]
 			unmask(b, binary.LittleEndian.Uint32(s.conn.buf[s.conn.r+head-4:]))
@@ -106,6 +111,8 @@ func (s *server) Receive() (wampcore.Message, error) {
 		}
 	}
 }
+
+var errTooLarge = errors.New("the message is too large")
 
 // frame reads the header of the frame at the beginning of the buffer: its type, the header's length and the payload's.
 // That is -1 unless it is a whole header of an unfragmented, masked data frame.
@@ -121,9 +128,7 @@ func (s *server) frame() (op byte, head, n int) {
 	case n == 126 && len(b) >= 8:
 		return op, 8, int(binary.BigEndian.Uint16(b[2:]))
 	case n == 127 && len(b) >= 14:
-		if size := binary.BigEndian.Uint64(b[2:]); size <= 1<<31-1 {
-			return op, 14, int(size)
-		}
+		return op, 14, int(min(binary.BigEndian.Uint64(b[2:]), math.MaxInt32)) // more than any limit
 	}
 	return 0, 0, -1
 }
