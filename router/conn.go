@@ -82,10 +82,10 @@ func (c *conn) serve() error {
 // run serves one session until something ends it, and then takes it out of its realm.
 func (c *conn) run(s *session) (err error) {
 	started := time.Now()
-	s.log().Info().Msg("session joined")
+	s.log(zerolog.InfoLevel).Msg("session joined")
 	defer func() {
 		if p := recover(); p != nil { // a bug of ours: it costs this session, not the process
-			s.log().Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("routing panicked")
+			s.log(zerolog.ErrorLevel).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("routing panicked")
 			err = fmt.Errorf("router: panic: %v", p)
 		}
 		s.realm.leave(&c.batch, s)
@@ -192,14 +192,12 @@ func farewell(s *session, cause error) wampcore.Message {
 	}
 }
 
-// log returns the session's log. It is made for each line: kept, it would be a tenth of what an idle session takes.
-func (s *session) log() *zerolog.Logger {
-	log := s.conn.router.cfg.Log.With().
+// log begins a line about the session. A logger of its own would be a tenth of what an idle session takes.
+func (s *session) log(level zerolog.Level) *zerolog.Event {
+	return s.conn.router.cfg.Log.WithLevel(level). //nolint:zerologlint // whoever asked for it sends it
 		Str("realm", string(s.realm.name)).
 		Uint64("session", uint64(s.id)).
 		Str("authid", s.authID).
 		Str("transport", s.conn.peer.Transport).
-		Str("peer", s.conn.peer.Address).
-		Logger()
-	return &log
+		Str("peer", s.conn.peer.Address)
 }

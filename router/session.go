@@ -5,6 +5,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/wampgate/wampgate/wampcore"
 )
 
@@ -107,7 +109,7 @@ func (s *session) reply(b *batch, kind wampcore.MessageType, request wampcore.ID
 	}
 	e, ok := errors.AsType[*wampcore.Error](err)
 	if !ok { // ours, and none of the peer's business
-		s.log().Error().Err(err).Uint16("request_type", uint16(kind)).Msg("request failed")
+		s.log(zerolog.ErrorLevel).Err(err).Uint16("request_type", uint16(kind)).Msg("request failed")
 		e = &wampcore.Error{URI: wampcore.ErrRuntime, Message: "internal error"}
 	}
 	b.send(s, s.errorMsg(kind, request, e))
@@ -135,12 +137,12 @@ func (s *session) logEnd(cause error, lasted time.Duration) {
 	_, violation := errors.AsType[*wampcore.ProtocolError](cause)
 	switch {
 	case violation:
-		s.log().Warn().Err(cause).Dur("for", lasted).Msg("session broke the protocol")
+		s.log(zerolog.WarnLevel).Err(cause).Dur("for", lasted).Msg("session broke the protocol")
 	case errors.Is(cause, errSlow):
-		s.log().Warn().Dur("for", lasted).Msg("session ended as slow")
+		s.log(zerolog.WarnLevel).Dur("for", lasted).Msg("session ended as slow")
 	case errors.Is(cause, errGoodbye), errors.Is(cause, io.EOF), errors.Is(cause, wampcore.ErrClosed):
-		s.log().Info().Dur("for", lasted).Msg("session left")
+		s.log(zerolog.InfoLevel).Dur("for", lasted).Msg("session left")
 	default:
-		s.log().Info().AnErr("cause", cause).Dur("for", lasted).Msg("session left")
+		s.log(zerolog.InfoLevel).AnErr("cause", cause).Dur("for", lasted).Msg("session left")
 	}
 }

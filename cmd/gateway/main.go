@@ -41,7 +41,9 @@ func command(args, environ []string, stdout, stderr *os.File) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	log := newLogger(stderr, zerolog.Level(cfg.LogLevel))
+	out := newLogFile(stderr)
+	defer out.Close()
+	log := newLogger(out, isTerminal(stderr), zerolog.Level(cfg.LogLevel))
 	if err := run(ctx, stop, cfg, log); err != nil {
 		log.Error().Err(err).Msg("gateway stopped")
 		return 1
@@ -50,12 +52,16 @@ func command(args, environ []string, stdout, stderr *os.File) int {
 }
 
 // newLogger writes for people on a terminal, and JSON elsewhere.
-func newLogger(w *os.File, level zerolog.Level) zerolog.Logger {
-	var out io.Writer = w
-	if info, err := w.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-		out = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000"}
+func newLogger(out io.Writer, terminal bool, level zerolog.Level) zerolog.Logger {
+	if terminal {
+		out = zerolog.ConsoleWriter{Out: out, TimeFormat: "15:04:05.000"}
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Logger()
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func buildVersion() string {

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// maxLogBacklog is how many bytes of log may wait to be written. Beyond, lines are dropped, and counted.
+const maxLogBacklog = 1 << 20
+
+// logInterval is the least time between two writes: what is logged meanwhile goes out together.
+const logInterval = 10 * time.Millisecond
+
+// logFile writes lines in batches: a system call a line would be a quarter of what it costs to open a session. Who logs
+// never waits for the reader of the log.
+type logFile struct {
+	out     io.Writer
+	wake    chan struct{} // of size 1
+	closing chan struct{}
+	done    chan struct{}
+
+	mu      sync.Mutex
+	waiting []byte
+	dropped int
+}
+
+func newLogFile(out io.Writer) *logFile {
+	f := &logFile{out: out, wake: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
+	go f.write() // until Close
+	return f
+}
+
+// Write takes one line.
+func (f *logFile) Write(line []byte) (int, error) {
+	f.mu.Lock()
+	if len(f.waiting)+len(line) > maxLogBacklog {
+		f.dropped++
+	} else {
+		f.waiting = append(f.waiting, line...)
+	}
+	f.mu.Unlock()
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+	return len(line), nil
+}
+
+func (f *logFile) write() {
+	defer close(f.done)
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	var batch []byte
+	for {
+		select {
+		case <-f.wake:
+		case <-f.closing:
+			_, _ = f.out.Write(f.take(batch))
+			return
+		}
+		select {
+		case <-pause.C:
+		case <-f.closing:
+		}
+		batch = f.take(batch)
+		_, _ = f.out.Write(batch)
+		pause.Reset(logInterval)
+	}
+}
+
+// take returns what waits, and leaves batch's memory for what comes.
+func (f *logFile) take(batch []byte) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	batch, f.waiting = f.waiting, batch[:0]
+	if f.dropped > 0 {
+		batch = fmt.Appendf(batch, `{"level":"warn","lines":%d,"message":"log lines were dropped"}`+"\n", f.dropped)
+		f.dropped = 0
+	}
+	return batch
+}
+
+// Close writes what waits. Nothing may be logged after it.
+func (f *logFile) Close() {
+	close(f.closing)
+	<-f.done
+}
