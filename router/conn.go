@@ -195,9 +195,9 @@ func farewell(s *session, cause error) wampcore.Message {
 // log begins a line about the session. A logger of its own would be a tenth of what an idle session takes.
 func (s *session) log(level zerolog.Level) *zerolog.Event {
 	return s.conn.router.cfg.Log.WithLevel(level). //nolint:zerologlint // whoever asked for it sends it
-		Str("realm", string(s.realm.name)).
-		Uint64("session", uint64(s.id)).
-		Str("authid", s.authID).
-		Str("transport", s.conn.peer.Transport).
-		Str("peer", s.conn.peer.Address)
+							Str("realm", string(s.realm.name)).
+							Uint64("session", uint64(s.id)).
+							Str("authid", s.authID).
+							Str("transport", s.conn.peer.Transport).
+							Str("peer", s.conn.peer.Address)
 }
