@@ -1,6 +1,7 @@
 """Registers com.example.add, and says on com.example.echo what it hears on com.example.news."""
 import sys
 
+from autobahn.asyncio import rawsocket
 from autobahn.asyncio.wamp import ApplicationRunner, ApplicationSession
 from autobahn.wamp import serializer
 
@@ -13,6 +14,9 @@ class Component(ApplicationSession):
         await self.subscribe(lambda *args: self.publish("com.example.echo", *args), "com.example.news")
         print("ready", flush=True)
 
+
+# Autobahn 22 looks for this when a session joins, and forgets it over RawSocket.
+rawsocket.WampRawSocketClientProtocol.transport_details = None
 
 name = {"json": "JsonSerializer", "msgpack": "MsgPackSerializer", "cbor": "CBORSerializer"}[encoding]
 ApplicationRunner(url, "realm1", serializers=[getattr(serializer, name)()]).run(Component)

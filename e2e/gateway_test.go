@@ -189,6 +189,10 @@ func TestNativeClientsAndPlainHTTPMeetInOneRealm(t *testing.T) {
 		"autobahn-js": func(tb testing.TB, args ...string) *process { return node(tb, "autobahn.js", args...) },
 		"wampy":       func(tb testing.TB, args ...string) *process { return node(tb, "wampy.js", args...) },
 		"autobahn-py": python,
+		"autobahn-py by RawSocket": func(tb testing.TB, args ...string) *process {
+			address := strings.TrimSuffix(strings.TrimPrefix(args[0], "ws://"), "/ws")
+			return python(tb, append([]string{"rs://" + address}, args[1:]...)...)
+		},
 	}
 	for name, client := range clients {
 		for _, encoding := range []string{"json", "msgpack", "cbor"} {

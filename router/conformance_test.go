@@ -3,9 +3,12 @@ package router_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http/httptest"
 	"os"
 	"reflect"
@@ -44,7 +47,70 @@ func dialers() []dialer {
 			return dialWebSocket(tb, r, e)
 		}})
 	}
+	for e := wampcore.JSON; e <= wampcore.CBOR; e++ {
+		ds = append(ds, dialer{"rawsocket " + e.String(), true, func(tb testing.TB, r *router.Router) wire {
+			tb.Helper()
+			return dialRawSocket(tb, r, e)
+		}})
+	}
 	return ds
+}
+
+type rawSocketWire struct {
+	nc net.Conn
+	e  wampcore.Encoding
+}
+
+func dialRawSocket(tb testing.TB, r *router.Router, e wampcore.Encoding) wire {
+	tb.Helper()
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- r.RawSocket(l, transport.Config{}) }()
+	nc, err := new(net.Dialer).DialContext(tb.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		_, _ = nc.Close(), l.Close()
+		if err := <-served; err != nil {
+			tb.Error(err)
+		}
+	})
+	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+	hello := []byte{0x7f, 0xf0 | byte(e), 0, 0}
+	answer := make([]byte, 4)
+	_, err = nc.Write(hello)
+	if _, readErr := io.ReadFull(nc, answer); err != nil || readErr != nil || !bytes.Equal(answer, hello) {
+		tb.Fatalf("the handshake % x was answered with % x, %v, %v", hello, answer, err, readErr)
+	}
+	return &rawSocketWire{nc, e}
+}
+
+func (w *rawSocketWire) send(tb testing.TB, frame string) {
+	tb.Helper()
+	b := wampcore.Payload{Encoding: wampcore.JSON, Args: []byte(frame)}.Transcode(w.e).Args
+	if _, err := w.nc.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)); err != nil {
+		tb.Logf("send %s: %v", frame, err)
+	}
+}
+
+func (w *rawSocketWire) receive(tb testing.TB) ([]byte, bool) {
+	tb.Helper()
+	head := make([]byte, 4)
+	if _, err := io.ReadFull(w.nc, head); err != nil {
+		return nil, false
+	}
+	b := make([]byte, binary.BigEndian.Uint32(head))
+	if _, err := io.ReadFull(w.nc, b); err != nil {
+		return nil, false
+	}
+	if err := wampcore.Scan(w.e, b); err != nil {
+		tb.Fatalf("the router sent % x: %v", b, err)
+	}
+	return wampcore.Payload{Encoding: w.e, Args: b}.Transcode(wampcore.JSON).Args, true
 }
 
 type pipeWire struct {

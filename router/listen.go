@@ -1,7 +1,10 @@
 package router
 
 import (
+	"errors"
+	"net"
 	"net/http"
+	"time"
 
 	"github.com/wampgate/wampgate/wampcore/transport"
 )
@@ -18,4 +21,58 @@ func (r *Router) WebSocket(cfg transport.Config) http.Handler {
 		// The session runs on a goroutine of its own, which Shutdown waits for: returning frees net/http's buffers.
 		go func() { _ = r.Attach(ws, peer) }()
 	})
+}
+
+// acceptPause is the time between two attempts where there are no file descriptors left, or the like.
+const acceptPause = 50 * time.Millisecond
+
+// RawSocket accepts RawSocket peers until l is closed, or the router shut down, and then closes l. It returns nil then.
+func (r *Router) RawSocket(l net.Listener, cfg transport.Config) error {
+	defer func() { _ = l.Close() }()
+	for {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		default:
+			r.cfg.Log.Warn().Err(err).Msg("accept")
+			pause := time.NewTimer(acceptPause)
+			<-pause.C
+			continue
+		}
+		if !r.greet(nc) {
+			_ = nc.Close()
+			return nil
+		}
+		go func() { // waited for by Shutdown
+			defer r.peers.Done()
+			r.serveRaw(nc, cfg)
+		}()
+	}
+}
+
+func (r *Router) serveRaw(nc net.Conn, cfg transport.Config) {
+	address := nc.RemoteAddr().String()
+	t, err := transport.AcceptRaw(nc, cfg)
+	r.mu.Lock()
+	delete(r.strangers, nc)
+	r.mu.Unlock()
+	if err != nil {
+		r.cfg.Log.Debug().Err(err).Str("peer", address).Msg("rawsocket refused")
+		return
+	}
+	_ = r.Attach(t, Peer{Transport: "rawsocket", Encoding: t.Encoding(), Address: address})
+}
+
+// greet counts a connection that is no peer yet. It returns false when the router shuts down.
+func (r *Router) greet(nc net.Conn) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closing {
+		return false
+	}
+	r.strangers[nc] = struct{}{}
+	r.peers.Add(1)
+	return true
 }

@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"net"
 	"sync"
 
 	"github.com/wampgate/wampgate/wampcore"
@@ -19,10 +20,11 @@ type Router struct {
 	cfg    Config
 	realms map[wampcore.URI]*realm // never changed
 
-	mu      sync.Mutex
-	conns   map[*conn]struct{}
-	closing bool
-	peers   sync.WaitGroup // added to while not closing
+	mu        sync.Mutex
+	conns     map[*conn]struct{}
+	strangers map[net.Conn]struct{} // whose handshake is not done
+	closing   bool
+	peers     sync.WaitGroup // added to while not closing
 }
 
 // New returns a router with no peers.
@@ -30,7 +32,12 @@ func New(cfg Config) (*Router, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	r := &Router{cfg: cfg.withDefaults(), realms: map[wampcore.URI]*realm{}, conns: map[*conn]struct{}{}}
+	r := &Router{
+		cfg:       cfg.withDefaults(),
+		realms:    map[wampcore.URI]*realm{},
+		conns:     map[*conn]struct{}{},
+		strangers: map[net.Conn]struct{}{},
+	}
 	for _, rc := range cfg.Realms {
 		r.realms[rc.Name] = newRealm(rc)
 	}
@@ -87,6 +94,7 @@ func (r *Router) release(c *conn) {
 // what is left is cut, and Shutdown returns its error. New peers are refused from the first call on.
 func (r *Router) Shutdown(ctx context.Context) error {
 	r.each(func(c *conn) { c.stop(errShutdown) })
+	r.hurry()
 	gone := make(chan struct{})
 	go func() {
 		r.peers.Wait()
@@ -99,6 +107,15 @@ func (r *Router) Shutdown(ctx context.Context) error {
 		r.each(func(c *conn) { _ = c.t.Close(0) })
 		<-gone
 		return context.Cause(ctx)
+	}
+}
+
+// hurry ends the handshakes that are not done.
+func (r *Router) hurry() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for nc := range r.strangers {
+		_ = nc.Close()
 	}
 }
 

@@ -36,7 +36,7 @@ type gateway struct {
 	ready   atomic.Bool
 	servers []*http.Server
 	serving sync.WaitGroup
-	failed  chan error // of size one a listener
+	failed  chan error // of size one a listener, and RawSocket's share of one
 }
 
 // run serves until ctx ends, and then shuts down; stop lets a second signal through, which cuts that short.
@@ -93,7 +93,7 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 		StreamEvents: int(cfg.StreamQueueEvents),
 		StreamBytes:  int(cfg.StreamQueueBytes),
 	})
-	return &gateway{cfg: cfg, log: log, router: r, bridge: b, failed: make(chan error, 2)}, nil
+	return &gateway{cfg: cfg, log: log, router: r, bridge: b, failed: make(chan error, 3)}, nil
 }
 
 // listen opens the listeners and serves them.
@@ -102,14 +102,15 @@ func (g *gateway) listen(ctx context.Context) error {
 	if ping == 0 {
 		ping = -1
 	}
+	native := transport.Config{
+		MaxMessage:     int(g.cfg.MaxMessage),
+		PingInterval:   ping,
+		OriginPatterns: g.cfg.Origins,
+	}
 	api := httpapi.Config{
-		Bridge: g.bridge,
-		Realm:  g.cfg.Realm,
-		WebSocket: g.router.WebSocket(transport.Config{
-			MaxMessage:     int(g.cfg.MaxMessage),
-			PingInterval:   ping,
-			OriginPatterns: g.cfg.Origins,
-		}),
+		Bridge:         g.bridge,
+		Realm:          g.cfg.Realm,
+		WebSocket:      g.router.WebSocket(native),
 		OpenAPI:        wampgate.OpenAPI(),
 		Ready:          g.ready.Load,
 		Log:            g.log,
@@ -125,20 +126,29 @@ func (g *gateway) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	addr, err := g.serve(ctx, g.cfg.Listen, handler)
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", g.cfg.Listen)
 	if err != nil {
-		return err
+		return fmt.Errorf("listen: %w", err)
 	}
-	g.log.Info().Str("http", "http://"+addr).Str("websocket", "ws://"+addr+"/ws").
+	web, raw := transport.Split(l)
+	g.serve(web, handler)
+	g.serving.Go(func() {
+		if err := g.router.RawSocket(raw, native); err != nil {
+			g.failed <- err
+		}
+	})
+	addr := l.Addr().String()
+	g.log.Info().Str("http", "http://"+addr).Str("websocket", "ws://"+addr+"/ws").Str("rawsocket", "tcp://"+addr).
 		Str("realm", string(g.cfg.Realm)).Msg("listening")
 	if g.cfg.OpsAddr == "" {
 		return nil
 	}
-	addr, err = g.serve(ctx, g.cfg.OpsAddr, httpapi.Ops(api))
+	ops, err := new(net.ListenConfig).Listen(ctx, "tcp", g.cfg.OpsAddr)
 	if err != nil {
-		return err
+		return fmt.Errorf("listen for probes: %w", err)
 	}
-	g.log.Info().Str("http", "http://"+addr).Msg("listening for probes")
+	g.serve(ops, httpapi.Ops(api))
+	g.log.Info().Str("http", "http://"+ops.Addr().String()).Msg("listening for probes")
 	return nil
 }
 
@@ -149,11 +159,7 @@ const (
 	maxHeaderBytes = 64 << 10
 )
 
-func (g *gateway) serve(ctx context.Context, address string, handler http.Handler) (string, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if err != nil {
-		return "", fmt.Errorf("listen: %w", err)
-	}
+func (g *gateway) serve(l net.Listener, handler http.Handler) {
 	srv := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
@@ -167,7 +173,6 @@ func (g *gateway) serve(ctx context.Context, address string, handler http.Handle
 			g.failed <- err
 		}
 	})
-	return l.Addr().String(), nil
 }
 
 // shutdown ends everything: streams are told, requests that run may finish, sessions get their GOODBYE. What is not

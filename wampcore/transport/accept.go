@@ -49,7 +49,7 @@ func Accept(w http.ResponseWriter, r *http.Request, cfg Config) (*WebSocket, err
 	if err != nil {
 		return nil, fmt.Errorf("accept: %w", err)
 	}
-	t.start(ws)
+	t.upgraded(ws)
 	return &WebSocket{t, e}, nil
 }
 

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"crypto/tls"
 	"net/http"
 	"slices"
 	"time"
@@ -16,7 +17,8 @@ type Config struct {
 	PingInterval     time.Duration       // silence after which the peer is pinged, and then cut; default 30 s, negative: never
 	Encodings        []wampcore.Encoding // accepted or offered, best first; default all
 	OriginPatterns   []string            // accepting: hosts of browsers' origins beside the own, as path.Match patterns
-	HTTPClient       *http.Client        // dialing: TLS and proxies; optional
+	HTTPClient       *http.Client        // dialing WebSocket: TLS and proxies; optional
+	TLS              *tls.Config         // dialing RawSocket over TLS; optional
 }
 
 func (c Config) withDefaults() Config {

@@ -56,6 +56,20 @@ func (c *conn) unread(b []byte) {
 	c.r, c.w = 0, copy(c.buf[:], b)
 }
 
+// extend reads more behind what is in the buffer, which has room.
+func (c *conn) extend() error {
+	if c.r > 0 {
+		c.w = copy(c.buf[:], c.buf[c.r:c.w])
+		c.r = 0
+	}
+	n, err := c.Conn.Read(c.buf[c.w:])
+	if c.w += n; n > 0 {
+		c.heard.Store(true)
+		return nil
+	}
+	return err
+}
+
 // takeBack returns to the buffer what coder/websocket has read ahead: at most the rest of its own, small one.
 func (c *conn) takeBack() {
 	if n := c.coder.Buffered(); n > 0 {
@@ -123,10 +137,16 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// readFull reads past the buffer, for large frames.
-func (c *conn) readFull(p []byte) error {
+// drain moves what is in the buffer to p, as far as that fits, and says how much that was.
+func (c *conn) drain(p []byte) int {
 	n := copy(p, c.buf[c.r:c.w])
 	c.r += n
+	return n
+}
+
+// readFull reads past the buffer, for large frames.
+func (c *conn) readFull(p []byte) error {
+	n := c.drain(p)
 	c.free()
 	for n < len(p) {
 		k, err := c.Conn.Read(p[n:])
@@ -138,16 +158,24 @@ func (c *conn) readFull(p []byte) error {
 	return nil
 }
 
-// Write is for coder/websocket's control frames. They take their turn among what waits; if the socket is full, a
-// goroutine waits for it.
+// maxControl is how many bytes may wait to be written before who writes a control frame has to wait, too.
+const maxControl = 64 << 10
+
+// Write is for control frames. They take their turn among what waits; if the socket is full, a goroutine waits for it.
+// Behind much that waits the writer waits itself: pings of a peer that does not read the answers are then not read.
 func (c *conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	c.ensure()
 	*c.out = append(*c.out, p...)
 	sent := c.try()
 	err := c.failed
+	much := c.out != nil && len(*c.out)-c.sent > maxControl
 	c.mu.Unlock()
-	if !sent && err == nil {
+	switch {
+	case sent || err != nil:
+	case much:
+		err = c.Flush()
+	default:
 		c.control.Go(func() { _ = c.Flush() })
 	}
 	return len(p), err

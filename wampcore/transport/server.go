@@ -4,11 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"math"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -16,64 +13,27 @@ import (
 	"github.com/wampgate/wampgate/wampcore"
 )
 
-// decoders are held by connections only while they have something to read.
-var decoders = sync.Pool{New: func() any { return new(wampcore.Decoder) }} //nolint:gochecknoglobals // pools are shared
-
 // server is the accepting end of a WebSocket connection.
 type server struct {
-	conn       *conn
-	ws         *websocket.Conn
-	encoding   wampcore.Encoding
-	maxMessage int
-	ping       time.Duration
+	link
 
-	decoder     *wampcore.Decoder // the reader's; nil while it waits
-	status      websocket.StatusCode
-	interrupted atomic.Bool
-
-	mu     sync.Mutex
-	timer  *time.Timer // of the keepalive; nil: none
-	pinged bool        // a ping was sent, and nothing came since
-	closed bool
+	ws *websocket.Conn
 }
 
 func newServer(e wampcore.Encoding, cfg Config) *server {
-	return &server{
+	return &server{link: link{
 		conn:       &conn{writeTimeout: cfg.WriteTimeout},
 		encoding:   e,
 		maxMessage: cfg.MaxMessage,
 		ping:       cfg.PingInterval,
-		status:     websocket.StatusNormalClosure,
-	}
+		pingFrame:  []byte{0x89, 0},
+	}}
 }
 
-func (s *server) start(ws *websocket.Conn) {
+func (s *server) upgraded(ws *websocket.Conn) {
 	s.ws = ws
 	ws.SetReadLimit(int64(s.maxMessage))
-	if s.ping > 0 {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.timer = time.AfterFunc(s.ping, s.keepalive)
-	}
-}
-
-// keepalive pings a silent peer, and cuts one that does not answer for as long again.
-func (s *server) keepalive() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-		return
-	case s.conn.heard.Swap(false):
-		s.pinged = false
-	case s.pinged:
-		_ = s.conn.Close()
-		return
-	default:
-		s.pinged = true
-		_, _ = s.conn.Write([]byte{0x89, 0})
-	}
-	s.timer.Reset(s.ping)
+	s.start()
 }
 
 // Receive returns the next message.
@@ -84,13 +44,9 @@ func (s *server) Receive() (wampcore.Message, error) {
 		}
 		s.conn.takeBack()
 		if s.conn.r == s.conn.w {
-			s.rest()
-			if err := s.conn.fill(); err != nil {
-				return nil, s.failure(err)
+			if err := s.fill(); err != nil {
+				return nil, err
 			}
-		}
-		if s.decoder == nil {
-			s.decoder, _ = decoders.Get().(*wampcore.Decoder)
 		}
 		op, head, n := s.frame()
 		switch {
@@ -103,7 +59,7 @@ func (s *server) Receive() (wampcore.Message, error) {
 			b := s.conn.buf[s.conn.r+head : s.conn.r+head+n]
 			unmask(b, binary.LittleEndian.Uint32(s.conn.buf[s.conn.r+head-4:]))
 			s.conn.r += head + n
-			return s.decode(op, b)
+			return s.checked(op, b)
 		case n > readSize/2:
 			return s.receiveLarge(op, head, n)
 		default:
@@ -147,6 +103,7 @@ func (s *server) receiveLarge(op byte, head, n int) (wampcore.Message, error) {
 		b.Release()
 		return nil, err
 	}
+	s.needDecoder()
 	return s.decoder.DecodeBuffer(s.encoding, b)
 }
 
@@ -161,14 +118,14 @@ func (s *server) receiveSlow() (wampcore.Message, error) {
 	if err != nil {
 		return nil, s.failure(err)
 	}
-	return s.decode(byte(kind), b)
+	return s.checked(byte(kind), b)
 }
 
-func (s *server) decode(op byte, b []byte) (wampcore.Message, error) {
+func (s *server) checked(op byte, b []byte) (wampcore.Message, error) {
 	if err := s.checkKind(op); err != nil {
 		return nil, err
 	}
-	return s.decoder.Decode(s.encoding, b)
+	return s.decode(b)
 }
 
 // checkKind checks that text comes as text and binary as binary.
@@ -186,23 +143,6 @@ func messageKind(e wampcore.Encoding) websocket.MessageType {
 		return websocket.MessageText
 	}
 	return websocket.MessageBinary
-}
-
-func (s *server) failure(err error) error {
-	if s.interrupted.Load() {
-		return wampcore.ErrInterrupted
-	}
-	return fmt.Errorf("receive: %w", err)
-}
-
-// rest gives everything back that is not needed while there is nothing to read.
-func (s *server) rest() {
-	s.conn.free()
-	if s.decoder != nil {
-		s.decoder.Reset()
-		decoders.Put(s.decoder)
-		s.decoder = nil
-	}
 }
 
 // Ready reports whether a whole data frame is in the buffer.
@@ -225,9 +165,6 @@ func (s *server) Write(ms []wampcore.Message) (bool, error) {
 		return b
 	})
 }
-
-// Flush waits until the socket has taken everything.
-func (s *server) Flush() error { return s.conn.Flush() }
 
 // appendFrame appends m as one frame, unmasked as servers send them.
 func (s *server) appendFrame(b []byte, m wampcore.Message) []byte {
@@ -286,27 +223,16 @@ func unmask(b []byte, key uint32) {
 	}
 }
 
-// Interrupt wakes the reader.
-func (s *server) Interrupt() {
-	s.interrupted.Store(true)
-	_ = s.conn.SetReadDeadline(time.Unix(1, 0))
-}
-
 // Close says goodbye as WebSocket has it, if there is time for that, and closes the connection.
 func (s *server) Close(grace time.Duration) error {
-	s.mu.Lock()
-	s.closed = true
-	if s.timer != nil {
-		s.timer.Stop()
-	}
-	s.mu.Unlock()
+	s.end()
 	if grace <= 0 {
 		return s.conn.Close()
 	}
 	cut := time.AfterFunc(grace, func() { _ = s.conn.Close() })
 	defer cut.Stop()
 	_ = s.conn.SetReadDeadline(time.Time{})
-	err := s.ws.Close(s.status, "")
+	err := s.ws.Close(websocket.StatusNormalClosure, "")
 	_ = s.conn.Close()
 	s.conn.control.Wait()
 	s.rest()

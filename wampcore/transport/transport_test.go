@@ -142,7 +142,7 @@ func write(tb testing.TB, t wampcore.Transport, ms ...wampcore.Message) {
 		err = t.Flush()
 	}
 	if err != nil {
-		tb.Fatal(err)
+		tb.Error(err)
 	}
 }
 

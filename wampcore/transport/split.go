@@ -1,0 +1,162 @@
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Split tells RawSocket connections from HTTP's by their first octet, so that both can have one port: web is for an
+// http.Server, raw for a router. It costs HTTP nothing: the octet is looked at when the server reads its first request;
+// how long that may take is the server's ReadHeaderTimeout. To close either listener closes l, and so both.
+func Split(l net.Listener) (web, raw net.Listener) {
+	s := &splitter{Listener: l, conns: make(chan net.Conn), done: make(chan struct{})}
+	return webListener{s}, rawListener{s}
+}
+
+type splitter struct {
+	net.Listener
+
+	conns chan net.Conn // RawSocket's
+	done  chan struct{} // closed by Close
+	once  sync.Once
+}
+
+// Close closes both.
+func (s *splitter) Close() error {
+	s.once.Do(func() { close(s.done) })
+	return s.Listener.Close()
+}
+
+type webListener struct{ *splitter }
+
+// Accept returns the next connection, whatever it turns out to be.
+func (w webListener) Accept() (net.Conn, error) {
+	c, err := w.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &sniffed{Conn: c, s: w.splitter}, nil
+}
+
+type rawListener struct{ *splitter }
+
+// Accept returns the next connection that turned out to be RawSocket's.
+func (r rawListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-r.conns:
+		return c, nil
+	case <-r.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// sniffed is a connection as an http.Server sees it. If it is RawSocket's, its first Read passes it on, and it is over
+// for the server: nothing that the server still does to it has an effect.
+type sniffed struct {
+	net.Conn
+
+	s     *splitter
+	known bool        // the reader's: the first octet was read
+	gone  atomic.Bool // it was passed on
+}
+
+// Read reads, and looks at the first octet.
+func (c *sniffed) Read(b []byte) (int, error) {
+	if c.gone.Load() {
+		return 0, io.EOF
+	}
+	n, err := c.Conn.Read(b)
+	if c.known || n == 0 {
+		return n, err
+	}
+	c.known = true
+	if b[0] != RawSocketMagic {
+		return n, err
+	}
+	c.gone.Store(true)
+	_ = c.Conn.SetDeadline(time.Time{})
+	select {
+	case c.s.conns <- &prefixed{Conn: c.Conn, prefix: bytes.Clone(b[:n])}:
+	case <-c.s.done:
+		_ = c.Conn.Close()
+	}
+	return 0, io.EOF
+}
+
+// Close closes the connection, if it was not passed on.
+func (c *sniffed) Close() error {
+	if c.gone.Load() {
+		return nil
+	}
+	return c.Conn.Close()
+}
+
+// SetDeadline sets it, if the connection was not passed on.
+func (c *sniffed) SetDeadline(t time.Time) error {
+	if c.gone.Load() {
+		return nil
+	}
+	return c.Conn.SetDeadline(t)
+}
+
+// SetReadDeadline sets it, if the connection was not passed on.
+func (c *sniffed) SetReadDeadline(t time.Time) error {
+	if c.gone.Load() {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline sets it, if the connection was not passed on.
+func (c *sniffed) SetWriteDeadline(t time.Time) error {
+	if c.gone.Load() {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+var errNoSocket = errors.New("no raw socket")
+
+// SyscallConn returns the socket, for what was upgraded.
+func (c *sniffed) SyscallConn() (syscall.RawConn, error) {
+	if sc, ok := c.Conn.(syscall.Conn); ok && c.known {
+		return sc.SyscallConn()
+	}
+	return nil, errNoSocket
+}
+
+// CloseWrite ends one direction.
+func (c *sniffed) CloseWrite() error { return closeWrite(c.Conn) }
+
+func closeWrite(c net.Conn) error {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}
+
+// prefixed is a connection of which something was read before.
+type prefixed struct {
+	net.Conn
+
+	prefix []byte // the reader's
+}
+
+// Read returns what was read before, and then the rest.
+func (p *prefixed) Read(b []byte) (int, error) {
+	if len(p.prefix) == 0 {
+		return p.Conn.Read(b)
+	}
+	n := copy(b, p.prefix)
+	p.prefix = p.prefix[n:]
+	return n, nil
+}
+
+// CloseWrite ends one direction.
+func (p *prefixed) CloseWrite() error { return closeWrite(p.Conn) }
