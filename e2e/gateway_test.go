@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"os"
 	"os/exec"
@@ -98,6 +99,31 @@ func (p *process) expect(text string) string {
 	}
 }
 
+// until yields the lines before one that is text.
+func (p *process) until(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		p.tb.Helper()
+		timeout := time.NewTimer(patience)
+		defer timeout.Stop()
+		for {
+			select {
+			case line, ok := <-p.lines:
+				if !ok {
+					p.tb.Errorf("%s ended without saying %q", p.name, text)
+					return
+				}
+				if line == text || !yield(line) {
+					return
+				}
+				p.tb.Log(line)
+			case <-timeout.C:
+				p.tb.Errorf("%s did not say %q", p.name, text)
+				return
+			}
+		}
+	}
+}
+
 // exit waits for the process's end and returns its status.
 func (p *process) exit() int {
 	p.tb.Helper()
@@ -152,12 +178,17 @@ func node(tb testing.TB, script string, args ...string) *process {
 	return start(tb, nil, path, append([]string{filepath.Join("js", script)}, args...)...)
 }
 
-// python finds the interpreter that has Autobahn: Debian's.
 func python(tb testing.TB, args ...string) *process {
+	tb.Helper()
+	return script(tb, "component.py", args...)
+}
+
+// script runs a script of Python's by the interpreter that has Autobahn: Debian's.
+func script(tb testing.TB, name string, args ...string) *process {
 	tb.Helper()
 	for _, path := range []string{"/usr/bin/python3", "python3"} {
 		if exec.Command(path, "-c", "import autobahn").Run() == nil {
-			return start(tb, nil, path, append([]string{"component.py"}, args...)...)
+			return start(tb, nil, path, append([]string{name}, args...)...)
 		}
 	}
 	if os.Getenv("CI") != "" {

@@ -630,3 +630,37 @@ func mustReceive(tb testing.TB, p *wamptest.Peer) wampcore.Message {
 	}
 	return m
 }
+
+func TestTenThousandPatternsAreRegisteredServedAndForgotten(t *testing.T) {
+	r := newRouter(t)
+	callee, caller := peer(t, r), peer(t, r)
+	for i := range 10_000 {
+		m := &wampcore.Register{Request: wampcore.ID(i + 1), Procedure: wampcore.URI(fmt.Sprintf("com.p%d.", i))}
+		m.Options.Match = wampcore.MatchPrefix
+		if i%2 == 1 {
+			m.Procedure, m.Options.Match = wampcore.URI(fmt.Sprintf("org..p%d", i)), wampcore.MatchWildcard
+		}
+		callee.Send(m)
+		wamptest.Expect[*wampcore.Registered](callee)
+	}
+	for i, uri := range []wampcore.URI{"com.p0.x", "org.y.p9999", "com.p9998.", "org.z.p1"} {
+		caller.Send(&wampcore.Call{Request: wampcore.ID(2*i + 1), Procedure: uri})
+		if !uri.Valid(false) {
+			expectError(t, caller, wampcore.TypeCall, wampcore.ID(2*i+1), wampcore.ErrInvalidURI)
+			continue
+		}
+		inv := wamptest.Expect[*wampcore.Invocation](callee)
+		if inv.Details.Procedure != uri {
+			t.Errorf("got %s, want %s", inv.Details.Procedure, uri)
+		}
+		callee.Send(&wampcore.Yield{Request: inv.Request})
+		wamptest.Expect[*wampcore.Result](caller)
+	}
+	callee.Send(&wampcore.Goodbye{Reason: wampcore.CloseRealm})
+	wamptest.Expect[*wampcore.Goodbye](callee)
+	caller.Send(&wampcore.Call{Request: 100, Procedure: "wamp.registration.list"})
+	var lists map[string][]wampcore.ID
+	if err := wamptest.Expect[*wampcore.Result](caller).Payload.DecodeArgs(&lists); err != nil || len(lists["prefix"])+len(lists["wildcard"]) != 0 {
+		t.Errorf("%d and %d are left, %v", len(lists["prefix"]), len(lists["wildcard"]), err)
+	}
+}

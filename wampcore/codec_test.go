@@ -2,8 +2,10 @@ package wampcore
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -470,5 +472,31 @@ func BenchmarkScan64KiBString(b *testing.B) {
 		if err := Scan(JSON, frame); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestIDsAreTakenOutOfArgumentsHoweverClientsSendThem(t *testing.T) {
+	for _, want := range []ID{1, 1 << 33, 1<<52 - 1, 1 << 52, 1<<52 + 1, 1 << 53} {
+		for name, p := range map[string]Payload{
+			"integer":       {Encoding: JSON, Args: fmt.Appendf(nil, "[%d]", want)},
+			"float":         {Encoding: JSON, Args: fmt.Appendf(nil, "[%d.0]", want)},
+			"float msgpack": {Encoding: MessagePack, Args: binary.BigEndian.AppendUint64([]byte{0x91, 0xcb}, math.Float64bits(float64(want)))},
+			"float cbor":    {Encoding: CBOR, Args: binary.BigEndian.AppendUint64([]byte{0x81, 0xfb}, math.Float64bits(float64(want)))},
+		} {
+			var got ID
+			if err := p.DecodeArgs(&got); err != nil || got != want {
+				t.Errorf("%s: got %d, %v, want %d", name, got, err, want)
+			}
+		}
+	}
+	for _, bad := range []string{`["1"]`, `[1.5]`, `[-1]`, `[{}]`} {
+		var got ID
+		if err := (Payload{Encoding: JSON, Args: []byte(bad)}).DecodeArgs(&got); err == nil {
+			t.Errorf("%s was taken for %d", bad, got)
+		}
+	}
+	p, err := NewPayload(JSON, []any{ID(7), map[string]ID{"id": 1 << 53}}, nil)
+	if err != nil || string(p.Args) != `[7,{"id":9007199254740992}]` {
+		t.Errorf("got %s, %v", p.Args, err)
 	}
 }

@@ -378,6 +378,21 @@ func (r *Raw) CodecDecodeSelf(d *codec.Decoder) {
 	*r = Raw{Encoding: MessagePack, Bytes: append([]byte(nil), b...)}
 }
 
+// CodecEncodeSelf writes an integer.
+func (id ID) CodecEncodeSelf(e *codec.Encoder) { e.MustEncode(uint64(id)) }
+
+// CodecDecodeSelf takes integral floats, too: some clients send ids above 2^32 as such, and the library takes none above
+// 2^52.
+func (id *ID) CodecDecodeSelf(d *codec.Decoder) {
+	var b codec.Raw
+	d.MustDecode(&b)
+	n, err := (ref{MessagePack, b}).uint()
+	if err != nil {
+		panic(fmt.Errorf("an id %w", err)) // which Decode returns
+	}
+	*id = ID(n)
+}
+
 // NewPublish returns the PUBLISH that its parts, some of which may be empty, would make on the wire. Options that are not
 // as they have to be are an error.
 func NewPublish(topic URI, args, kwargs, options Raw) (*Publish, error) {
