@@ -115,14 +115,18 @@ func (b *Bridge) forget(realm wampcore.URI, sh *shared) {
 	}
 }
 
-func (b *Bridge) join(ctx context.Context, realm wampcore.URI) (*client.Session, error) {
+func (b *Bridge) join(ctx context.Context, realm wampcore.URI, change ...func(*client.Config)) (*client.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	t, err := b.cfg.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return client.Join(ctx, t, client.Config{Realm: realm, Agent: "wampgate-http"})
+	cfg := client.Config{Realm: realm, Agent: "wampgate-http"}
+	for _, f := range change {
+		f(&cfg)
+	}
+	return client.Join(ctx, t, cfg)
 }
 
 // Drain ends all streams with ErrDraining and refuses new requests. Calls that run go on.

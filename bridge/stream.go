@@ -37,11 +37,12 @@ type Stream struct {
 
 // Stream subscribes to topics. Close ends it.
 func (b *Bridge) Stream(ctx context.Context, realm wampcore.URI, topics []Topic) (*Stream, error) {
-	session, err := b.join(ctx, realm)
+	s := &Stream{b: b, wake: make(chan struct{}, 1)}
+	session, err := b.join(ctx, realm, func(cfg *client.Config) { cfg.OnRevoked = s.revoked })
 	if err != nil {
 		return nil, err
 	}
-	s := &Stream{b: b, session: session, wake: make(chan struct{}, 1)}
+	s.session = session
 	for _, topic := range topics {
 		if _, err := session.Subscribe(ctx, topic.URI, s.handler(topic), wampcore.SubscribeOptions{Match: topic.Match}); err != nil {
 			_ = s.Close(ctx)
@@ -90,6 +91,15 @@ func (s *Stream) Close(ctx context.Context) error {
 	s.b.mu.Unlock()
 	s.stop(client.ErrClosed)
 	return s.session.Close(ctx)
+}
+
+// revoked ends the stream when the router takes one of its subscriptions away: its reader would wait in vain.
+func (s *Stream) revoked(_ wampcore.MessageType, d wampcore.RevokedDetails) {
+	reason := d.Reason
+	if reason == "" {
+		reason = "the router took the subscription away"
+	}
+	s.stop(&wampcore.Error{URI: wampcore.ErrNotAuthorized, Message: reason})
 }
 
 // stop makes Next return err. The first reason counts.

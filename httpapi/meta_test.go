@@ -3,7 +3,9 @@ package httpapi_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -194,5 +196,32 @@ func TestWhatCannotBeListedIsRefused(t *testing.T) {
 	rec := f.do(t, http.MethodPut, "/v1/sessions/"+strconv.Itoa(1), "")
 	if rec.Code != http.StatusMethodNotAllowed || rec.Header().Get("Allow") != "GET, DELETE" {
 		t.Errorf("got %d, Allow %q", rec.Code, rec.Header().Get("Allow"))
+	}
+}
+
+func TestStreamWhoseSubscriptionIsTakenAwayIsTold(t *testing.T) {
+	f := newFace(t)
+	srv := httptest.NewServer(f.handler)
+	defer srv.Close()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/v1/subscribe/com.t", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := srv.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	var list struct{ Subscriptions []struct{ ID wampcore.ID } }
+	f.get(t, "/v1/subscriptions", &list)
+	var described struct{ Subscribers []wampcore.ID }
+	f.get(t, fmt.Sprintf("/v1/subscriptions/%d", list.Subscriptions[0].ID), &described)
+	body := fmt.Sprintf(`{"args":[%d,%d],"kwargs":{"reason":"why"}}`, list.Subscriptions[0].ID, described.Subscribers[0])
+	if rec := f.do(t, http.MethodPost, "/v1/call/wamp.subscription.remove_subscriber", body); rec.Code != http.StatusOK {
+		t.Fatalf("got %d %s", rec.Code, rec.Body)
+	}
+	said, err := io.ReadAll(res.Body)
+	if !strings.Contains(string(said), "event: wamp.error\n") || !strings.Contains(string(said), `"detail":"why"`) {
+		t.Errorf("the stream said %s, %v", said, err)
 	}
 }

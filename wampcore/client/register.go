@@ -106,10 +106,11 @@ func (reg *Registration) Unregister(ctx context.Context) error {
 	return a.err
 }
 
-func (s *Session) revokeRegistration(id wampcore.ID) {
+func (s *Session) revokeRegistration(d wampcore.RevokedDetails) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.registrations, id)
+	delete(s.registrations, d.ID)
+	s.mu.Unlock()
+	s.revoked(wampcore.TypeRegister, d)
 }
 
 // maxUnfinished is how many answered invocations are remembered whose callers have not sent the last of them.

@@ -28,6 +28,8 @@ type Config struct {
 	// EventQueue bounds the events of one subscription that wait for their handlers (default 1024); an overflow ends the
 	// session.
 	EventQueue int
+	// OnRevoked is told of subscriptions and registrations that the router takes away, by the reader: it must not wait.
+	OnRevoked func(kind wampcore.MessageType, d wampcore.RevokedDetails) // TypeSubscribe or TypeRegister; optional
 }
 
 func (c Config) withDefaults() Config {
@@ -263,7 +265,7 @@ func (s *Session) handle(m wampcore.Message) error {
 		return s.answered(wampcore.TypeSubscribe, m.Request, m, answer{id: m.Subscription})
 	case *wampcore.Unsubscribed:
 		if m.Request == 0 {
-			s.revokeSubscription(m.Details.ID)
+			s.revokeSubscription(m.Details)
 			return nil
 		}
 		return s.answered(wampcore.TypeUnsubscribe, m.Request, m, answer{})
@@ -271,7 +273,7 @@ func (s *Session) handle(m wampcore.Message) error {
 		return s.answered(wampcore.TypeRegister, m.Request, m, answer{id: m.Registration})
 	case *wampcore.Unregistered:
 		if m.Request == 0 {
-			s.revokeRegistration(m.Details.ID)
+			s.revokeRegistration(m.Details)
 			return nil
 		}
 		return s.answered(wampcore.TypeUnregister, m.Request, m, answer{})
@@ -292,6 +294,12 @@ func (s *Session) handle(m wampcore.Message) error {
 		return &wampcore.Error{URI: m.Reason, Message: m.Details.Message}
 	default:
 		return wampcore.Violation("message %d is not for a client with an open session", m.Type())
+	}
+}
+
+func (s *Session) revoked(kind wampcore.MessageType, d wampcore.RevokedDetails) {
+	if s.cfg.OnRevoked != nil {
+		s.cfg.OnRevoked(kind, d)
 	}
 }
 

@@ -211,13 +211,14 @@ func (sub *Subscription) Unsubscribe(ctx context.Context) error {
 	return s.await(ctx, id, req).err
 }
 
-func (s *Session) revokeSubscription(id wampcore.ID) {
+func (s *Session) revokeSubscription(d wampcore.RevokedDetails) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if shared := s.subscriptions[id]; shared != nil {
+	if shared := s.subscriptions[d.ID]; shared != nil {
 		shared.handlers = nil
 		s.forget(shared)
 	}
+	s.mu.Unlock()
+	s.revoked(wampcore.TypeSubscribe, d)
 }
 
 // Retained returns the newest event that the router retains of a topic for this session, nil if there is none. [RFC event
