@@ -39,10 +39,11 @@ type conn struct {
 	out      *[]byte
 	sent     int  // of out
 	flushing bool // a Flush writes what it took out of out
+	waiting  bool // a goroutine flushes control frames
 	failed   error
 
 	flush   sync.Mutex     // held by the one who flushes
-	control sync.WaitGroup // flushes of control frames that found the socket full
+	control sync.WaitGroup // the goroutine that flushes control frames that found the socket full
 }
 
 func (c *conn) attach(nc net.Conn) {
@@ -170,15 +171,30 @@ func (c *conn) Write(p []byte) (int, error) {
 	sent := c.try()
 	err := c.failed
 	much := c.out != nil && len(*c.out)-c.sent > maxControl
+	begin := !sent && err == nil && !much && !c.waiting
+	c.waiting = c.waiting || begin
 	c.mu.Unlock()
 	switch {
-	case sent || err != nil:
-	case much:
+	case begin:
+		c.control.Go(c.flushControl)
+	case !sent && err == nil && much:
 		err = c.Flush()
-	default:
-		c.control.Go(func() { _ = c.Flush() })
 	}
 	return len(p), err
+}
+
+// flushControl flushes until nothing is left: one goroutine for all control frames that wait.
+func (c *conn) flushControl() {
+	for {
+		_ = c.Flush()
+		c.mu.Lock()
+		c.waiting = c.out != nil && c.failed == nil
+		again := c.waiting
+		c.mu.Unlock()
+		if !again {
+			return
+		}
+	}
 }
 
 // append lets f append frames, and writes what the socket takes. It reports whether that was all.
@@ -260,6 +276,7 @@ func (c *conn) Flush() error {
 		c.mu.Unlock()
 		_ = c.SetWriteDeadline(time.Now().Add(c.writeTimeout))
 		_, err := c.Conn.Write((*out)[sent:])
+		_ = c.SetWriteDeadline(time.Time{}) // or try would fail once it has passed
 		recycle(out)
 		c.mu.Lock()
 		c.flushing = false

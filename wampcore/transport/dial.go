@@ -21,12 +21,14 @@ func Dial(ctx context.Context, url string, cfg Config) (*WebSocket, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.HandshakeTimeout)
 	defer cancel()
 	c := &client{maxMessage: cfg.MaxMessage, writeTimeout: cfg.WriteTimeout, ping: cfg.PingInterval}
+	hc := c.through(cfg.HTTPClient)
 	ws, res, err := websocket.Dial(ctx, url, &websocket.DialOptions{ //nolint:bodyclose // the connection has it now
-		HTTPClient:      c.through(cfg.HTTPClient),
+		HTTPClient:      hc,
 		Subprotocols:    cfg.subprotocols(),
 		CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
+		hc.CloseIdleConnections() // nobody else has that transport
 		return nil, fmt.Errorf("dial %s: %w", url, err)
 	}
 	e, ok := cfg.encoding(ws.Subprotocol())
@@ -75,17 +77,26 @@ func (c *client) through(hc *http.Client) *http.Client {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		nc, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		c.held = &heldConn{Conn: nc}
-		return c.held, nil
+	t.DialContext = c.hold(dial)
+	if t.DialTLSContext != nil {
+		t.DialTLSContext = c.hold(t.DialTLSContext)
 	}
 	own.Transport = t
 	own.Timeout = 0
 	return &own
+}
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+func (c *client) hold(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		nc, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		c.held = &heldConn{Conn: nc, writeTimeout: c.writeTimeout}
+		return c.held, nil
+	}
 }
 
 func (c *client) start(ws *websocket.Conn) {
@@ -145,7 +156,6 @@ func (c *client) Write(ms []wampcore.Message) (bool, error) {
 
 // Flush writes all messages together.
 func (c *client) Flush() error {
-	_ = c.held.SetWriteDeadline(time.Now().Add(c.writeTimeout))
 	c.held.hold()
 	var err error
 	for _, b := range c.out {
@@ -160,7 +170,11 @@ func (c *client) Flush() error {
 // Interrupt wakes the reader.
 func (c *client) Interrupt() {
 	c.interrupted.Store(true)
-	_ = c.held.SetReadDeadline(time.Unix(1, 0))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		_ = c.held.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // Close says goodbye as WebSocket has it, if there is time for that, and closes the connection.
@@ -172,7 +186,9 @@ func (c *client) Close(grace time.Duration) error {
 	}
 	c.mu.Unlock()
 	if grace <= 0 {
-		return c.held.Close()
+		err := c.held.Close()
+		_ = c.ws.CloseNow() // ends a Ping
+		return err
 	}
 	cut := time.AfterFunc(grace, func() { _ = c.held.Close() })
 	defer cut.Stop()
@@ -186,6 +202,8 @@ func (c *client) Close(grace time.Duration) error {
 type heldConn struct {
 	net.Conn
 
+	writeTimeout time.Duration // of each write: an old deadline would fail later pings
+
 	mu      sync.Mutex
 	holding bool
 	buf     []byte
@@ -198,6 +216,11 @@ func (h *heldConn) Write(p []byte) (int, error) {
 		h.buf = append(h.buf, p...)
 		return len(p), nil
 	}
+	return h.write(p)
+}
+
+func (h *heldConn) write(p []byte) (int, error) {
+	_ = h.SetWriteDeadline(time.Now().Add(h.writeTimeout))
 	return h.Conn.Write(p)
 }
 
@@ -214,7 +237,7 @@ func (h *heldConn) release() error {
 	if len(h.buf) == 0 {
 		return nil
 	}
-	_, err := h.Conn.Write(h.buf)
+	_, err := h.write(h.buf)
 	h.buf = nil
 	return err
 }

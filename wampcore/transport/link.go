@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -119,7 +121,34 @@ func (l *link) Flush() error { return l.conn.Flush() }
 // Interrupt wakes the reader.
 func (l *link) Interrupt() {
 	l.interrupted.Store(true)
-	_ = l.conn.SetReadDeadline(time.Unix(1, 0))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed { // Close waits for the peer
+		_ = l.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// halfClose ends what is sent, and reads until the peer has ended, too, or grace is over.
+func (l *link) halfClose(grace time.Duration) error {
+	defer func() {
+		_ = l.conn.Close()
+		l.conn.control.Wait()
+	}()
+	half, ok := l.conn.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return nil
+	}
+	err := half.CloseWrite()
+	_ = l.conn.SetReadDeadline(time.Now().Add(grace))
+	l.rest()
+	var sink [512]byte
+	for err == nil {
+		_, err = l.conn.Conn.Read(sink[:])
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 // end stops the keepalive.

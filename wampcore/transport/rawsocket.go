@@ -413,21 +413,5 @@ func (r *rawSocket) Close(grace time.Duration) error {
 	if grace <= 0 {
 		return r.conn.Close()
 	}
-	half, ok := r.conn.Conn.(interface{ CloseWrite() error })
-	if !ok {
-		return r.conn.Close()
-	}
-	err := half.CloseWrite()
-	_ = r.conn.SetReadDeadline(time.Now().Add(grace))
-	r.rest()
-	var sink [512]byte
-	for err == nil {
-		_, err = r.conn.Conn.Read(sink[:])
-	}
-	_ = r.conn.Close()
-	r.conn.control.Wait()
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
+	return r.halfClose(grace)
 }

@@ -17,7 +17,8 @@ import (
 type server struct {
 	link
 
-	ws *websocket.Conn
+	ws   *websocket.Conn
+	torn bool // the reader's: it was interrupted within a frame, whose rest is still to come
 }
 
 func newServer(e wampcore.Encoding, cfg Config) *server {
@@ -53,7 +54,9 @@ func (s *server) Receive() (wampcore.Message, error) {
 		case n < 0:
 			return s.receiveSlow()
 		case n > s.maxMessage:
+			cut := time.AfterFunc(s.conn.writeTimeout, func() { _ = s.conn.Close() }) // coder/websocket reads on for as long as bytes come
 			_ = s.ws.Close(websocket.StatusMessageTooBig, "the message is larger than this router takes")
+			cut.Stop()
 			return nil, s.failure(errTooLarge)
 		case s.conn.w-s.conn.r >= head+n:
 			b := s.conn.buf[s.conn.r+head : s.conn.r+head+n]
@@ -96,7 +99,7 @@ func (s *server) receiveLarge(op byte, head, n int) (wampcore.Message, error) {
 	b := wampcore.NewBuffer(n)
 	if err := s.conn.readFull(b.B); err != nil {
 		b.Release()
-		return nil, s.failure(err)
+		return nil, s.tear(err)
 	}
 	unmask(b.B, key)
 	if err := s.checkKind(op); err != nil {
@@ -112,13 +115,19 @@ func (s *server) receiveLarge(op byte, head, n int) (wampcore.Message, error) {
 func (s *server) receiveSlow() (wampcore.Message, error) {
 	kind, r, err := s.ws.Reader(context.Background())
 	if err != nil {
-		return nil, s.failure(err)
+		return nil, s.tear(err)
 	}
 	b, err := io.ReadAll(r)
 	if err != nil {
-		return nil, s.failure(err)
+		return nil, s.tear(err)
 	}
 	return s.checked(byte(kind), b)
+}
+
+// tear is failure within a frame.
+func (s *server) tear(err error) error {
+	s.torn = s.interrupted.Load()
+	return s.failure(err)
 }
 
 func (s *server) checked(op byte, b []byte) (wampcore.Message, error) {
@@ -231,6 +240,11 @@ func (s *server) Close(grace time.Duration) error {
 	}
 	cut := time.AfterFunc(grace, func() { _ = s.conn.Close() })
 	defer cut.Stop()
+	if s.torn { // coder/websocket would take the rest of the frame for the next one's header
+		_, _ = s.conn.Write([]byte{0x88, 2, 1000 >> 8, 1000 & 0xff})
+		_ = s.conn.Flush()
+		return s.halfClose(grace)
+	}
 	_ = s.conn.SetReadDeadline(time.Time{})
 	err := s.ws.Close(websocket.StatusNormalClosure, "")
 	_ = s.conn.Close()
