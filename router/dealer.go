@@ -182,7 +182,6 @@ func (reg *registration) reroute(tried []*session) (callee, bool) {
 	if reg.invoke == wampcore.InvokeSingle || len(left.callees) == 0 {
 		return callee{}, false
 	}
-	c := left.choose()
 	if reg.invoke == wampcore.InvokeRoundRobin { // the next in the queue behind the one that was asked last
 		at := reg.position(tried[len(tried)-1])
 		for i := range reg.callees {
@@ -191,7 +190,7 @@ func (reg *registration) reroute(tried []*session) (callee, bool) {
 			}
 		}
 	}
-	return c, true
+	return left.choose(), true
 }
 
 // remove ends what a leaving session has begun: its calls are given up, those it serves fail.

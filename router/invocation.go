@@ -279,7 +279,7 @@ var errNoAvailableCallee = &wampcore.Error{
 // reroute offers a call to another callee than those that had it.
 func (d *dealer) reroute(b *batch, inv *invocation) {
 	again := inv.more
-	if again == nil || again.reg == nil || again.reg.id != d.currentID(again.reg) {
+	if again == nil || again.reg == nil || d.byID[again.reg.id] == nil {
 		d.settle(b, inv, errNoAvailableCallee)
 		return
 	}
@@ -295,14 +295,6 @@ func (d *dealer) reroute(b *batch, inv *invocation) {
 	delete(inv.callee.invocations, inv.id)
 	m := &wampcore.Call{Request: inv.request, Options: again.options, Procedure: again.uri, Payload: again.payload.Clone()}
 	d.offer(b, inv, again.reg, to, m)
-}
-
-// currentID returns the id of the registration that now stands where reg stood, 0 if there is none.
-func (d *dealer) currentID(reg *registration) wampcore.ID {
-	if now := d.byID[reg.id]; now != nil {
-		return now.id
-	}
-	return 0
 }
 
 // invocation returns an open invocation of s, or nil: with an error if s was never sent one with this id.

@@ -30,7 +30,7 @@ type audience struct {
 func newPublication(s *session, m *wampcore.Publish) publication {
 	p := publication{id: wampcore.NewID(), topic: m.Topic, payload: m.Payload.Compact()}
 	o := &m.Options
-	if !o.IncludeMe && s != nil {
+	if !o.IncludeMe {
 		p.exclude = s.id
 	}
 	if o.Exclude != nil || o.ExcludeAuthID != nil || o.ExcludeAuthRole != nil ||
@@ -39,12 +39,8 @@ func newPublication(s *session, m *wampcore.Publish) publication {
 			o.Exclude, o.Eligible, o.ExcludeAuthID, o.EligibleAuthID, o.ExcludeAuthRole, o.EligibleAuthRole,
 		}
 	}
-	var level *int64
-	disclosed := false
-	if s != nil {
-		level = s.realm.trustLevel(s)
-		disclosed = o.DiscloseMe || s.realm.disclosure == DiscloseAlways
-	}
+	level := s.realm.trustLevel(s)
+	disclosed := o.DiscloseMe || s.realm.disclosure == DiscloseAlways
 	if disclosed || level != nil || o.Passthru.Scheme != "" || len(o.Custom) > 0 {
 		p.details = &wampcore.EventDetails{TrustLevel: level, Passthru: o.Passthru, Custom: o.Custom}
 		if disclosed {

@@ -82,8 +82,17 @@ func (f *logFile) take(batch []byte) []byte {
 	return batch
 }
 
-// Close writes what waits. Nothing may be logged after it.
+// logGrace is how long the reader of the log may take for the last lines.
+const logGrace = time.Second
+
+// Close writes what waits, for as long as logGrace: a log that nobody reads does not keep the program. Nothing may be
+// logged after it.
 func (f *logFile) Close() {
 	close(f.closing)
-	<-f.done
+	grace := time.NewTimer(logGrace)
+	defer grace.Stop()
+	select {
+	case <-f.done:
+	case <-grace.C:
+	}
 }

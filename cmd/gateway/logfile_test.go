@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 )
 
 // gatedWriter writes nothing before its gate is open.
@@ -58,4 +59,15 @@ func TestLogThatIsNotReadDropsLinesAndSaysHowMany(t *testing.T) {
 	if out.Len() > 3*maxLogBacklog || !strings.Contains(out.String(), "log lines were dropped") {
 		t.Errorf("%d bytes, ending in %q", out.Len(), out.String()[out.Len()-100:])
 	}
+}
+
+func TestLogThatIsNotReadDoesNotKeepTheProgram(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &gatedWriter{gate: make(chan struct{})}
+		f := newLogFile(out)
+		_, _ = f.Write([]byte("last words\n"))
+		f.Close()
+		close(out.gate) // lets the writer end
+		<-f.done
+	})
 }
