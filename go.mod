@@ -8,6 +8,7 @@ require (
 	github.com/getkin/kin-openapi v0.153.0
 	github.com/go-chi/chi/v5 v5.5.0
 	github.com/google/go-cmp v0.7.0
+	github.com/hashicorp/go-secure-stdlib/reloadutil v0.1.1
 	github.com/rs/zerolog v1.35.1
 	github.com/ugorji/go/codec v1.3.2
 	go.uber.org/goleak v1.3.0

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	gopath "path"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ type Config struct {
 	Bridge    *bridge.Bridge
 	Realm     wampcore.URI // of the routes that name none
 	WebSocket http.Handler // for GET /ws; optional
+	LongPoll  http.Handler // for POST /longpoll/…; optional
 	OpenAPI   []byte       // the document in YAML
 	Ready     func() bool  // for /readyz; default: always
 	Log       zerolog.Logger
@@ -116,6 +118,12 @@ func (a *api) routes() chi.Router {
 	if a.cfg.WebSocket != nil {
 		r.Get("/ws", a.cfg.WebSocket.ServeHTTP)
 	}
+	if a.cfg.LongPoll != nil {
+		r.Post("/longpoll/open", a.cfg.LongPoll.ServeHTTP)
+		for _, action := range []string{"receive", "send", "close"} {
+			r.Post("/longpoll/{transport}/"+action, a.cfg.LongPoll.ServeHTTP)
+		}
+	}
 	r.Get("/openapi.yaml", a.openAPI)
 	if !a.cfg.OpsElsewhere {
 		a.probes(r)
@@ -208,7 +216,7 @@ func (a *api) around(next http.Handler) http.Handler {
 					newProblem(http.StatusInternalServerError, "internal error").write(rec, id)
 				}
 			}
-			a.cfg.Log.Debug().Str("method", r.Method).Str("path", r.URL.Path).Int("status", rec.status).
+			a.cfg.Log.Debug().Str("method", r.Method).Str("path", loggedPath(r.URL.Path)).Int("status", rec.status).
 				Dur("took", time.Since(began)).Str("peer", r.RemoteAddr).Str("request_id", id).Msg("request")
 		}()
 		if !a.hostAllowed(r.Host) {
@@ -222,6 +230,14 @@ func (a *api) around(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// loggedPath is a path as it may stand in the log: whoever knows the name of a long-poll transport can use it.
+func loggedPath(path string) string {
+	if dir, action := gopath.Split(path); strings.HasPrefix(path, "/longpoll/") && dir != "/longpoll/" {
+		return "/longpoll/-/" + action
+	}
+	return path
 }
 
 // What a request may have before its body. net/http cuts what is far beyond.

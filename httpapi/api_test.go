@@ -56,7 +56,7 @@ func newFace(tb testing.TB) *face {
 		tb.Fatal(err)
 	}
 	handler, err := httpapi.New(httpapi.Config{
-		Bridge: b, Realm: "realm1", OpenAPI: yaml, MaxBody: 1 << 10, WebSocket: http.NotFoundHandler(),
+		Bridge: b, Realm: "realm1", OpenAPI: yaml, MaxBody: 1 << 10, WebSocket: http.NotFoundHandler(), LongPoll: http.NotFoundHandler(),
 		Hosts: []string{"gateway.example", "*.apps.example"}, Heartbeat: 20 * time.Millisecond,
 	})
 	if err != nil {
@@ -127,7 +127,7 @@ func TestEveryRouteIsDescribedAndEveryDescriptionRouted(t *testing.T) {
 			described = append(described, method+" "+path)
 		}
 	}
-	routed, err := httpapi.Routes(httpapi.Config{Bridge: f.bridge, Realm: "realm1", WebSocket: http.NotFoundHandler()})
+	routed, err := httpapi.Routes(httpapi.Config{Bridge: f.bridge, Realm: "realm1", WebSocket: http.NotFoundHandler(), LongPoll: http.NotFoundHandler()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,15 @@ func (r *Router) WebSocket(cfg transport.Config) http.Handler {
 	})
 }
 
+// LongPoll returns a handler for peers that poll, which are total at the most, and perAddress from one address; 0 is no
+// bound. See transport.LongPoll.
+func (r *Router) LongPoll(cfg transport.Config, total, perAddress int) http.Handler {
+	return transport.NewLongPoll(cfg, total, perAddress, func(c *transport.Conn, req *http.Request) {
+		peer := Peer{Transport: "longpoll", Encoding: c.Encoding(), Address: req.RemoteAddr}
+		go func() { _ = r.Attach(c, peer) }() // waited for by Shutdown
+	})
+}
+
 // acceptPause is the time between two attempts where there are no file descriptors left, or the like.
 const acceptPause = 50 * time.Millisecond
 

@@ -10,7 +10,7 @@ import (
 
 // Peer is what is known of the other end of a transport.
 type Peer struct {
-	Transport string            // websocket, rawsocket, pipe
+	Transport string            // websocket, rawsocket, longpoll, pipe
 	Encoding  wampcore.Encoding // none for a pipe
 	Address   string
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/netip"
 	"path"
 	"reflect"
 	"slices"
@@ -24,9 +22,10 @@ const prefix = "WAMPGATE_"
 
 // config is everything that can be set. Its tags are what -help and the README's table are made of.
 type config struct {
-	Listen               string       `env:"LISTEN" envDefault:"127.0.0.1:8080" help:"address for HTTP and WebSocket; port 0 takes a free one"`
+	Listen               []string     `env:"LISTEN" envDefault:"127.0.0.1:8080" help:"addresses, separated by commas, for HTTP and native clients: host:port, where port 0 takes a free one, or unix:/path"`
+	ListenTLS            []string     `env:"LISTEN_TLS" help:"addresses for the same over TLS; they need WAMPGATE_TLS_CERT and WAMPGATE_TLS_KEY"`
 	OpsAddr              string       `env:"OPS_ADDR" help:"address of a listener of its own for the probes; unset: they are on the main one"`
-	AllowAnonymousRemote bool         `env:"ALLOW_ANONYMOUS_REMOTE" envDefault:"false" help:"allow WAMPGATE_LISTEN to be an address that other machines reach, although everybody is let in"`
+	AllowAnonymousRemote bool         `env:"ALLOW_ANONYMOUS_REMOTE" envDefault:"false" help:"allow addresses that other machines reach, although everybody is let in"`
 	Realm                wampcore.URI `env:"REALM" envDefault:"realm1" help:"the realm that is served"`
 	Strict               bool         `env:"STRICT" envDefault:"false" help:"hold native clients to the letter of the specification"`
 	Operators            []string     `env:"OPERATORS" help:"authroles, separated by commas, that may end sessions and take registrations and subscriptions from them"`
@@ -38,10 +37,23 @@ type config struct {
 	Hosts   []string `env:"HOSTS" help:"names, separated by commas, by which HTTP clients may address the gateway besides localhost and IP addresses; *.example.com covers subdomains"`
 	Origins []string `env:"ORIGINS" help:"browser origins, separated by commas, that may use the gateway besides its own, such as https://app.example.com"`
 
+	TLSCert       string     `env:"TLS_CERT" help:"file with the certificate and its chain, PEM; read again when it changes, and on SIGHUP"`
+	TLSKey        string     `env:"TLS_KEY" help:"file with the certificate's key, PEM; read again with it"`
+	TLSClientAuth clientAuth `env:"TLS_CLIENT_AUTH" envDefault:"none" help:"client certificates: none, optional or required"`
+	TLSClientCA   string     `env:"TLS_CLIENT_CA" help:"file with the CAs of client certificates, PEM"`
+
+	UnixMode                 fileMode    `env:"UNIX_MODE" envDefault:"0600" help:"permissions of the files of unix sockets"`
+	Transports               transports  `env:"TRANSPORTS" envDefault:"websocket,rawsocket,longpoll" help:"ways in for native clients"`
+	Serializers              serializers `env:"SERIALIZERS" envDefault:"json,msgpack,cbor" help:"serializers for native clients"`
+	Compression              bool        `env:"COMPRESSION" envDefault:"false" help:"compress WebSocket messages (permessage-deflate) for clients that offer it; it costs memory and time for each"`
+	MaxConnections           count       `env:"MAX_CONNECTIONS" envDefault:"50000" help:"connections of one listener; one more is refused"`
+	MaxConnectionsPerAddress count       `env:"MAX_CONNECTIONS_PER_ADDRESS" help:"connections of one listener from one address, or IPv6 network of 64 bits; unset: no bound"`
+
 	MaxBody    size `env:"MAX_BODY" envDefault:"1MiB" help:"largest HTTP request body"`
 	MaxMessage size `env:"MAX_MESSAGE" envDefault:"16MiB" help:"largest message from a native client"`
 
-	HelloTimeout  time.Duration `env:"HELLO_TIMEOUT" envDefault:"10s" help:"how long a new connection may take to open a session"`
+	HelloTimeout  time.Duration `env:"HELLO_TIMEOUT" envDefault:"10s" help:"how long a new connection may take for its first request, or to open a session"`
+	IdleTimeout   time.Duration `env:"IDLE_TIMEOUT" envDefault:"2m" help:"how long a connection is kept that has neither a request nor a session"`
 	PingInterval  time.Duration `env:"PING_INTERVAL" envDefault:"30s" help:"silence after which a native client is pinged; 0 never pings"`
 	QueueMessages count         `env:"QUEUE_MESSAGES" envDefault:"8192" help:"messages that may wait for one native client; one more ends it as too slow"`
 	QueueBytes    size          `env:"QUEUE_BYTES" envDefault:"64MiB" help:"bytes that may wait for one native client"`
@@ -72,7 +84,9 @@ func loadConfig(environ []string) (config, error) {
 	if err := errors.Join(unknown, explain(err)); err != nil { // what validate found would partly repeat it
 		return config{}, err
 	}
-	cfg.Hosts, cfg.Origins, cfg.Operators = trimmed(cfg.Hosts), trimmed(cfg.Origins), trimmed(cfg.Operators)
+	for _, list := range []*[]string{&cfg.Listen, &cfg.ListenTLS, &cfg.Hosts, &cfg.Origins, &cfg.Operators} {
+		*list = trimmed(*list)
+	}
 	return cfg, cfg.validate()
 }
 
@@ -140,15 +154,7 @@ func (c *config) validate() error {
 	if c.Config != "" {
 		bad("Config", "a configuration file is not supported yet; unset it and use the other variables")
 	}
-	if host, err := checkAddress(c.Listen); err != nil {
-		bad("Listen", "%w", err)
-	} else if !c.AllowAnonymousRemote && !isLoopback(host) {
-		bad("Listen", "%q is reached by other machines, and everybody is let in without authentication; "+
-			"use 127.0.0.1, or set %s=true if that is meant", c.Listen, variable("AllowAnonymousRemote"))
-	}
-	if _, err := checkAddress(c.OpsAddr); c.OpsAddr != "" && err != nil {
-		bad("OpsAddr", "%w", err)
-	}
+	c.validateListeners(bad)
 	if !c.Realm.Valid(false) {
 		bad("Realm", "%q is no URI; want a name such as realm1 or com.example.main", string(c.Realm))
 	}
@@ -164,7 +170,7 @@ func (c *config) validate() error {
 	}
 	for field, d := range map[string]time.Duration{
 		"HelloTimeout": c.HelloTimeout, "CallTimeout": c.CallTimeout, "CallTimeoutMax": c.CallTimeoutMax,
-		"Heartbeat": c.Heartbeat, "ShutdownTimeout": c.ShutdownTimeout,
+		"Heartbeat": c.Heartbeat, "ShutdownTimeout": c.ShutdownTimeout, "IdleTimeout": c.IdleTimeout,
 	} {
 		if d == 0 {
 			bad(field, "want more than 0")
@@ -175,26 +181,6 @@ func (c *config) validate() error {
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(errs...)
-}
-
-// checkAddress returns the host of an address to listen on.
-func checkAddress(address string) (host string, err error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", fmt.Errorf("%q is no address; want host:port such as 127.0.0.1:8080", address)
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", fmt.Errorf("%q is no port; want a number from 0 to 65535", port)
-	}
-	return host, nil
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }
 
 func trimmed(list []string) []string {

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/wampgate/wampgate/router"
+	"github.com/wampgate/wampgate/wampcore"
 )
 
 func TestNothingNeedsToBeConfigured(t *testing.T) {
@@ -19,7 +20,10 @@ func TestNothingNeedsToBeConfigured(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config{
-		Listen: "127.0.0.1:8080", Realm: "realm1", LogLevel: logLevel(zerolog.InfoLevel),
+		Listen: []string{"127.0.0.1:8080"}, UnixMode: 0o600, MaxConnections: 50000, IdleTimeout: 2 * time.Minute,
+		Transports:  transports{"websocket", "rawsocket", "longpoll"},
+		Serializers: serializers{wampcore.JSON, wampcore.MessagePack, wampcore.CBOR},
+		Realm:       "realm1", LogLevel: logLevel(zerolog.InfoLevel),
 		MaxBody: 1 << 20, MaxMessage: 16 << 20, HelloTimeout: 10 * time.Second, PingInterval: 30 * time.Second,
 		QueueMessages: 8192, QueueBytes: 64 << 20, CallTimeout: 30 * time.Second, CallTimeoutMax: 10 * time.Minute,
 		HistoryEvents: 65536, HistoryBytes: 64 << 20, HistoryAge: time.Hour,
@@ -32,7 +36,11 @@ func TestNothingNeedsToBeConfigured(t *testing.T) {
 
 func TestEverySettingIsReadFromItsVariable(t *testing.T) {
 	got, err := loadConfig([]string{
-		"WAMPGATE_LISTEN=0.0.0.0:80", "WAMPGATE_ALLOW_ANONYMOUS_REMOTE=true", "WAMPGATE_OPS_ADDR=:9090",
+		"WAMPGATE_LISTEN=0.0.0.0:80, unix:/run/s", "WAMPGATE_LISTEN_TLS=:443", "WAMPGATE_TLS_CERT=c", "WAMPGATE_TLS_KEY=k",
+		"WAMPGATE_TLS_CLIENT_AUTH=optional", "WAMPGATE_TLS_CLIENT_CA=ca", "WAMPGATE_UNIX_MODE=660",
+		"WAMPGATE_TRANSPORTS=longpoll", "WAMPGATE_SERIALIZERS=cbor, json", "WAMPGATE_COMPRESSION=true",
+		"WAMPGATE_MAX_CONNECTIONS=5", "WAMPGATE_MAX_CONNECTIONS_PER_ADDRESS=2", "WAMPGATE_IDLE_TIMEOUT=9s",
+		"WAMPGATE_ALLOW_ANONYMOUS_REMOTE=true", "WAMPGATE_OPS_ADDR=:9090",
 		"WAMPGATE_REALM=com.example.main", "WAMPGATE_STRICT=1", "WAMPGATE_LOG_LEVEL=OFF", "WAMPGATE_CONFIG=",
 		"WAMPGATE_HOSTS=a.example, *.b.example,", "WAMPGATE_ORIGINS=https://a.example",
 		"WAMPGATE_MAX_BODY=2KiB", "WAMPGATE_MAX_MESSAGE=1GiB", "WAMPGATE_HELLO_TIMEOUT=1s", "WAMPGATE_PING_INTERVAL=0s",
@@ -46,7 +54,11 @@ func TestEverySettingIsReadFromItsVariable(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config{
-		Listen: "0.0.0.0:80", AllowAnonymousRemote: true, OpsAddr: ":9090", Realm: "com.example.main", Strict: true,
+		Listen: []string{"0.0.0.0:80", "unix:/run/s"}, ListenTLS: []string{":443"}, TLSCert: "c", TLSKey: "k",
+		TLSClientAuth: clientAuthOptional, TLSClientCA: "ca", UnixMode: 0o660, Transports: transports{"longpoll"},
+		Serializers: serializers{wampcore.CBOR, wampcore.JSON}, Compression: true, MaxConnections: 5, MaxConnectionsPerAddress: 2,
+		IdleTimeout:          9 * time.Second,
+		AllowAnonymousRemote: true, OpsAddr: ":9090", Realm: "com.example.main", Strict: true,
 		LogLevel: logLevel(zerolog.Disabled), Hosts: []string{"a.example", "*.b.example"}, Origins: []string{"https://a.example"},
 		MaxBody: 2 << 10, MaxMessage: 1 << 30, HelloTimeout: time.Second,
 		QueueMessages: 1, QueueBytes: 7, CallTimeout: 2 * time.Second, CallTimeoutMax: 3 * time.Second,
@@ -67,6 +79,17 @@ func TestMistakeIsNamedWithItsVariable(t *testing.T) {
 		{"WAMPGATE_LISTEN=:8080", "set WAMPGATE_ALLOW_ANONYMOUS_REMOTE=true"},
 		{"WAMPGATE_LISTEN=0.0.0.0:8080", "set WAMPGATE_ALLOW_ANONYMOUS_REMOTE=true"},
 		{"WAMPGATE_LISTEN=gateway.example:8080", "set WAMPGATE_ALLOW_ANONYMOUS_REMOTE=true"},
+		{"WAMPGATE_LISTEN=127.0.0.1:80,x", `WAMPGATE_LISTEN: "x" is no address`},
+		{"WAMPGATE_LISTEN=unix:s", `WAMPGATE_LISTEN: "unix:s" is no address; want an absolute path`},
+		{"WAMPGATE_LISTEN_TLS=127.0.0.1:443", "WAMPGATE_LISTEN_TLS: set WAMPGATE_TLS_CERT and WAMPGATE_TLS_KEY"},
+		{"WAMPGATE_TLS_CERT=c", "WAMPGATE_TLS_CERT: set WAMPGATE_LISTEN_TLS"},
+		{"WAMPGATE_TLS_CLIENT_AUTH=always", `WAMPGATE_TLS_CLIENT_AUTH: "always" is no such choice; want none, optional or required`},
+		{"WAMPGATE_TLS_CLIENT_AUTH=required", "WAMPGATE_TLS_CLIENT_CA: it goes with"},
+		{"WAMPGATE_TLS_CLIENT_CA=ca", "WAMPGATE_TLS_CLIENT_CA: it goes with"},
+		{"WAMPGATE_UNIX_MODE=999", `WAMPGATE_UNIX_MODE: "999" is no file mode`},
+		{"WAMPGATE_TRANSPORTS=carrier-pigeon", `WAMPGATE_TRANSPORTS: "carrier-pigeon" is no transport`},
+		{"WAMPGATE_SERIALIZERS=ubjson", `WAMPGATE_SERIALIZERS: "ubjson" is no serializer`},
+		{"WAMPGATE_MAX_CONNECTIONS=0", `WAMPGATE_MAX_CONNECTIONS: "0" is no count`},
 		{"WAMPGATE_OPS_ADDR=x", `WAMPGATE_OPS_ADDR: "x" is no address`},
 		{"WAMPGATE_REALM=a..b", `WAMPGATE_REALM: "a..b" is no URI`},
 		{"WAMPGATE_STRICT=maybe", "WAMPGATE_STRICT: want true or false"},
@@ -101,10 +124,24 @@ func TestMistakeIsNamedWithItsVariable(t *testing.T) {
 }
 
 func TestLoopbackNeedsNoPermission(t *testing.T) {
-	for _, listen := range []string{"127.0.0.1:0", "127.1.2.3:1", "localhost:8080", "[::1]:8080", "[::ffff:127.0.0.1]:8080"} {
+	for _, listen := range []string{"127.0.0.1:0", "127.1.2.3:1", "localhost:8080", "[::1]:8080", "[::ffff:127.0.0.1]:8080", "unix:/run/s"} {
 		if _, err := loadConfig([]string{"WAMPGATE_LISTEN=" + listen}); err != nil {
 			t.Errorf("%s: %v", listen, err)
 		}
+	}
+}
+
+func TestRequiredClientCertificatesNeedNoPermission(t *testing.T) {
+	tls := []string{
+		"WAMPGATE_LISTEN_TLS=:443", "WAMPGATE_TLS_CERT=c", "WAMPGATE_TLS_KEY=k", "WAMPGATE_TLS_CLIENT_CA=ca",
+		"WAMPGATE_TLS_CLIENT_AUTH=required",
+	}
+	if _, err := loadConfig(tls); err != nil {
+		t.Error(err)
+	}
+	tls[len(tls)-1] = "WAMPGATE_TLS_CLIENT_AUTH=optional"
+	if _, err := loadConfig(tls); err == nil {
+		t.Error("everybody is let in by other machines")
 	}
 }
 

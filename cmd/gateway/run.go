@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	stdlog "log"
 	"net"
 	"net/http"
@@ -12,7 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -36,7 +37,9 @@ type gateway struct {
 	ready   atomic.Bool
 	servers []*http.Server
 	serving sync.WaitGroup
-	failed  chan error // of size one a listener, and RawSocket's share of one
+	failed  chan error    // of size 1
+	stopped chan struct{} // closed by stop
+	stop    func()
 }
 
 // run serves until ctx ends, and then shuts down; stop lets a second signal through, which cuts that short.
@@ -82,6 +85,7 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 		Realms:        []router.RealmConfig{cfg.realm()},
 		Log:           log,
 		HelloTimeout:  cfg.HelloTimeout,
+		IdleTimeout:   cfg.IdleTimeout,
 		QueueMessages: int(cfg.QueueMessages),
 		QueueBytes:    int(cfg.QueueBytes),
 	})
@@ -93,24 +97,34 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 		StreamEvents: int(cfg.StreamQueueEvents),
 		StreamBytes:  int(cfg.StreamQueueBytes),
 	})
-	return &gateway{cfg: cfg, log: log, router: r, bridge: b, failed: make(chan error, 3)}, nil
+	stopped := make(chan struct{})
+	return &gateway{
+		cfg: cfg, log: log, router: r, bridge: b, failed: make(chan error, 1),
+		stopped: stopped, stop: sync.OnceFunc(func() { close(stopped) }),
+	}, nil
 }
 
-// listen opens the listeners and serves them.
-func (g *gateway) listen(ctx context.Context) error {
+// native returns what native clients may do.
+func (g *gateway) native() transport.Config {
 	ping := g.cfg.PingInterval
 	if ping == 0 {
 		ping = -1
 	}
-	native := transport.Config{
-		MaxMessage:     int(g.cfg.MaxMessage),
-		PingInterval:   ping,
-		OriginPatterns: g.cfg.Origins,
+	return transport.Config{
+		MaxMessage:       int(g.cfg.MaxMessage),
+		HandshakeTimeout: g.cfg.HelloTimeout,
+		PingInterval:     ping,
+		Encodings:        g.cfg.Serializers,
+		OriginPatterns:   g.cfg.Origins,
+		Compression:      g.cfg.Compression,
 	}
+}
+
+// api returns what HTTP requests may do.
+func (g *gateway) api() httpapi.Config {
 	api := httpapi.Config{
 		Bridge:         g.bridge,
 		Realm:          g.cfg.Realm,
-		WebSocket:      g.router.WebSocket(native),
 		OpenAPI:        wampgate.OpenAPI(),
 		Ready:          g.ready.Load,
 		Log:            g.log,
@@ -122,73 +136,124 @@ func (g *gateway) listen(ctx context.Context) error {
 		MaxCallTimeout: g.cfg.CallTimeoutMax,
 		Heartbeat:      g.cfg.Heartbeat,
 	}
-	handler, err := httpapi.New(api) //nolint:contextcheck // handlers have their requests' contexts
+	if g.cfg.Transports.has(webSocket) {
+		api.WebSocket = g.router.WebSocket(g.native())
+	}
+	if g.cfg.Transports.has(longPoll) {
+		api.LongPoll = g.router.LongPoll(g.native(), int(g.cfg.MaxConnections), int(g.cfg.MaxConnectionsPerAddress))
+	}
+	return api
+}
+
+// listen opens the listeners and serves them.
+func (g *gateway) listen(ctx context.Context) error {
+	handler, err := httpapi.New(g.api()) //nolint:contextcheck // handlers have their requests' contexts
 	if err != nil {
 		return err
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", g.cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	web, raw := transport.Split(l)
-	g.serve(web, handler)
-	g.serving.Go(func() {
-		if err := g.router.RawSocket(raw, native); err != nil {
-			g.failed <- err
+	server := g.newServer(handler)
+	for _, address := range g.cfg.Listen {
+		if err := g.open(ctx, server, address, nil); err != nil {
+			return err
 		}
-	})
-	addr := l.Addr().String()
-	g.log.Info().Str("http", "http://"+addr).Str("websocket", "ws://"+addr+"/ws").Str("rawsocket", "tcp://"+addr).
-		Str("realm", string(g.cfg.Realm)).Msg("listening")
+	}
+	if len(g.cfg.ListenTLS) > 0 {
+		certs, err := g.cfg.certificates()
+		if err != nil {
+			return err
+		}
+		for _, address := range g.cfg.ListenTLS {
+			if err := g.open(ctx, server, address, certs.config); err != nil {
+				return err
+			}
+		}
+		g.serving.Go(func() { certs.watch(g.stopped, g.log) })
+	}
 	if g.cfg.OpsAddr == "" {
 		return nil
 	}
-	ops, err := new(net.ListenConfig).Listen(ctx, "tcp", g.cfg.OpsAddr)
+	l, err := transport.Listen(ctx, g.cfg.OpsAddr, fs.FileMode(g.cfg.UnixMode))
 	if err != nil {
 		return fmt.Errorf("listen for probes: %w", err)
 	}
-	g.serve(ops, httpapi.Ops(api))
-	g.log.Info().Str("http", "http://"+ops.Addr().String()).Msg("listening for probes")
+	g.serve(g.newServer(httpapi.Ops(g.api())), l)
+	g.log.Info().Str("http", "http://"+l.Addr().String()).Msg("listening for probes")
 	return nil
 }
 
-// What a connection may take before it is worth a goroutine of ours.
-const (
-	headerTimeout  = 10 * time.Second
-	idleTimeout    = 2 * time.Minute
-	maxHeaderBytes = 64 << 10
-)
+// open opens a listener for HTTP and native clients, with TLS if there is a configuration for it.
+func (g *gateway) open(ctx context.Context, server *http.Server, address string, secure *tls.Config) error {
+	l, err := transport.Listen(ctx, address, fs.FileMode(g.cfg.UnixMode))
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	where := urls(l.Addr(), secure != nil, g.cfg.Transports)
+	if secure != nil {
+		l = tls.NewListener(l, secure)
+	}
+	l = transport.Limit(l, int(g.cfg.MaxConnections), int(g.cfg.MaxConnectionsPerAddress))
+	if g.cfg.Transports.has(rawSocket) {
+		web, raw := transport.Split(l)
+		l = web
+		g.serving.Go(func() { g.fail(g.router.RawSocket(raw, g.native())) })
+	}
+	g.serve(server, l)
+	g.log.Info().EmbedObject(where).Str("realm", string(g.cfg.Realm)).Msg("listening")
+	return nil
+}
 
-func (g *gateway) serve(l net.Listener, handler http.Handler) {
+const maxHeaderBytes = 64 << 10
+
+func (g *gateway) newServer(handler http.Handler) *http.Server {
 	srv := &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
+		ReadHeaderTimeout: g.cfg.HelloTimeout,
+		IdleTimeout:       g.cfg.IdleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          stdlog.New(logWriter{g.log}, "", 0),
 	}
 	g.servers = append(g.servers, srv)
+	return srv
+}
+
+func (g *gateway) serve(srv *http.Server, l net.Listener) {
 	g.serving.Go(func() {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			g.failed <- err
+			g.fail(err)
 		}
 	})
 }
 
-// shutdown ends everything: streams are told, requests that run may finish, sessions get their GOODBYE. What is not
-// done when ctx ends is cut.
+// fail ends the gateway. The first error counts; nil is none.
+func (g *gateway) fail(err error) {
+	if err == nil {
+		return
+	}
+	select {
+	case g.failed <- err:
+	default:
+	}
+}
+
+// shutdown ends everything: streams are told, calls that run may finish, sessions get their GOODBYE, and with it the
+// long-poll requests their end. What is not done when ctx ends is cut.
 func (g *gateway) shutdown(ctx context.Context) error {
 	g.ready.Store(false)
 	g.bridge.Drain()
-	var errs []error
-	for _, srv := range g.servers {
-		if err := srv.Shutdown(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("requests were cut: %w", context.Cause(ctx)), srv.Close())
-		}
+	g.stop()
+	var down sync.WaitGroup
+	cut := make([]error, len(g.servers))
+	for i, srv := range g.servers {
+		down.Go(func() {
+			if err := srv.Shutdown(ctx); err != nil {
+				cut[i] = errors.Join(fmt.Errorf("requests were cut: %w", context.Cause(ctx)), srv.Close())
+			}
+		})
 	}
+	err := errors.Join(g.bridge.Close(ctx), g.router.Shutdown(ctx))
+	down.Wait()
 	g.serving.Wait()
-	errs = append(errs, g.bridge.Close(ctx), g.router.Shutdown(ctx))
-	return errors.Join(errs...)
+	return errors.Join(err, errors.Join(cut...))
 }
 
 // logWriter takes what net/http has to say.

@@ -16,9 +16,11 @@ type Config struct {
 	WriteTimeout     time.Duration       // of one Flush; default 10 s
 	PingInterval     time.Duration       // silence after which the peer is pinged, and then cut; default 30 s, negative: never
 	Encodings        []wampcore.Encoding // accepted or offered, best first; default all
-	OriginPatterns   []string            // accepting: hosts of browsers' origins beside the own, as path.Match patterns
-	HTTPClient       *http.Client        // dialing WebSocket: TLS and proxies; optional
-	TLS              *tls.Config         // dialing RawSocket over TLS; optional
+	OriginPatterns   []string            // accepting WebSocket: hosts of browsers' origins beside the own, as path.Match patterns
+	Compression      bool                // WebSocket: permessage-deflate, where the peer has it, too
+	Batched          bool                // dialing WebSocket: offers to send messages in batches; accepting takes them always
+	TLS              *tls.Config         // dialing: CAs and client certificates; optional
+	HTTPClient       *http.Client        // dialing WebSocket: proxies, cookies; optional. TLS is the one above
 }
 
 func (c Config) withDefaults() Config {
@@ -41,22 +43,31 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-const subprotocolPrefix = "wamp.2."
-
-// subprotocols returns the names of the encodings as WebSocket knows them.
-func (c Config) subprotocols() []string {
-	names := make([]string, len(c.Encodings))
-	for i, e := range c.Encodings {
-		names[i] = subprotocolPrefix + e.String()
+// protocols are what is accepted or offered, best first. Batches are always accepted.
+func (c Config) protocols(batched ...bool) []protocol {
+	ps := make([]protocol, 0, len(batched)*len(c.Encodings))
+	for _, b := range batched {
+		for _, e := range c.Encodings {
+			ps = append(ps, protocol{e, b})
+		}
 	}
-	return names
+	return ps
 }
 
-// encoding returns the encoding of a subprotocol.
-func (c Config) encoding(subprotocol string) (wampcore.Encoding, bool) {
-	i := slices.Index(c.subprotocols(), subprotocol)
-	if i < 0 {
-		return 0, false
+// names returns the protocols as WebSocket knows them.
+func names(ps []protocol) []string {
+	all := make([]string, len(ps))
+	for i, p := range ps {
+		all[i] = p.String()
 	}
-	return c.Encodings[i], true
+	return all
+}
+
+// find returns the protocol with this name.
+func find(ps []protocol, name string) (protocol, bool) {
+	i := slices.IndexFunc(ps, func(p protocol) bool { return p.String() == name })
+	if i < 0 {
+		return protocol{}, false
+	}
+	return ps[i], true
 }

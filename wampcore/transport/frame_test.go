@@ -25,9 +25,9 @@ import (
 const patience = 20 * time.Second
 
 // listen accepts with cfg, and hands what was accepted to the test.
-func listen(tb testing.TB, cfg Config) (address string, accepted <-chan *WebSocket) {
+func listen(tb testing.TB, cfg Config) (address string, accepted <-chan *Conn) {
 	tb.Helper()
-	c := make(chan *WebSocket, 10)
+	c := make(chan *Conn, 10)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if ws, err := Accept(w, r, cfg); err == nil {
 			tb.Cleanup(func() { _ = ws.Close(0) })
@@ -39,7 +39,7 @@ func listen(tb testing.TB, cfg Config) (address string, accepted <-chan *WebSock
 }
 
 // connect opens a connection of nothing but bytes, and returns both its ends.
-func connect(tb testing.TB, cfg Config) (net.Conn, *bufio.Reader, *WebSocket) {
+func connect(tb testing.TB, cfg Config) (net.Conn, *bufio.Reader, *Conn) {
 	tb.Helper()
 	address, accepted := listen(tb, cfg)
 	c, err := new(net.Dialer).DialContext(tb.Context(), "tcp", address)
@@ -75,7 +75,7 @@ func plainServer(tb testing.TB, e wampcore.Encoding, o websocket.AcceptOptions, 
 	return s.URL
 }
 
-func dial(tb testing.TB, url string, cfg Config) *WebSocket {
+func dial(tb testing.TB, url string, cfg Config) *Conn {
 	tb.Helper()
 	c, err := Dial(tb.Context(), url, cfg)
 	if err != nil {
@@ -288,8 +288,8 @@ func TestInterruptedConnectionsSayGoodbyeAsWebSocketHasIt(t *testing.T) {
 		}
 		return nil
 	}
-	for name, both := range map[string]func() (near *WebSocket, far <-chan error){
-		"accepted": func() (*WebSocket, <-chan error) {
+	for name, both := range map[string]func() (near *Conn, far <-chan error){
+		"accepted": func() (*Conn, <-chan error) {
 			address, accepted := listen(t, Config{})
 			ws, _, err := websocket.Dial(t.Context(), "ws://"+address, &websocket.DialOptions{Subprotocols: []string{"wamp.2.json"}}) //nolint:bodyclose // the connection has it
 			if err != nil {
@@ -299,7 +299,7 @@ func TestInterruptedConnectionsSayGoodbyeAsWebSocketHasIt(t *testing.T) {
 			go func() { far <- farOf(ws) }()
 			return <-accepted, far
 		},
-		"dialed": func() (*WebSocket, <-chan error) {
+		"dialed": func() (*Conn, <-chan error) {
 			far := make(chan error, 1)
 			url := plainServer(t, wampcore.JSON, websocket.AcceptOptions{}, func(ws *websocket.Conn) { far <- farOf(ws) })
 			return dial(t, url, Config{}), far
@@ -332,11 +332,11 @@ func TestDialedConnectionGivesUpAServerThatDoesNotRead(t *testing.T) {
 	for name, c := range map[string]struct {
 		cfg  Config
 		want error
-		act  func(*WebSocket)
+		act  func(*Conn)
 	}{
-		"in time":    {Config{WriteTimeout: 100 * time.Millisecond}, os.ErrDeadlineExceeded, func(*WebSocket) {}},
-		"when cut":   {Config{}, net.ErrClosed, func(c *WebSocket) { time.AfterFunc(50*time.Millisecond, func() { _ = c.Close(0) }) }},
-		"by silence": {Config{PingInterval: 50 * time.Millisecond}, net.ErrClosed, func(*WebSocket) {}},
+		"in time":    {Config{WriteTimeout: 100 * time.Millisecond}, os.ErrDeadlineExceeded, func(*Conn) {}},
+		"when cut":   {Config{}, net.ErrClosed, func(c *Conn) { time.AfterFunc(50*time.Millisecond, func() { _ = c.Close(0) }) }},
+		"by silence": {Config{PingInterval: 50 * time.Millisecond}, net.ErrClosed, func(*Conn) {}},
 	} {
 		client := dial(t, url, c.cfg)
 		c.act(client)
@@ -576,7 +576,7 @@ func TestCutDialedConnectionLeavesNoKeepalive(t *testing.T) {
 	near := dial(t, url, Config{PingInterval: 4 * time.Second})
 	ended := make(chan struct{})
 	go func() {
-		c, _ := near.Transport.(*client)
+		c, _ := near.Transport.(*plain)
 		c.keepalive() // what the timer does
 		close(ended)
 	}()

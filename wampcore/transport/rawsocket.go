@@ -16,16 +16,6 @@ import (
 	"github.com/wampgate/wampgate/wampcore"
 )
 
-// RawSocket is a RawSocket connection as a wampcore.Transport. [RFC RawSocket transport]
-type RawSocket struct {
-	wampcore.Transport
-
-	encoding wampcore.Encoding
-}
-
-// Encoding returns the encoding that was agreed on.
-func (r *RawSocket) Encoding() wampcore.Encoding { return r.encoding }
-
 // RawSocketMagic is the first octet of a RawSocket connection. No HTTP request begins with it.
 const RawSocketMagic = 0x7f
 
@@ -65,9 +55,9 @@ func exponent(limit int) (byte, int) {
 	return l, 1 << (9 + l)
 }
 
-// AcceptRaw does the handshake of a RawSocket connection, whose first octet may have been read by whoever looked for it:
+// AcceptRaw does the handshake of a RawSocket connection [RFC RawSocket transport], whose first octet may have been read by whoever looked for it:
 // then that has to come from nc again. A client that is refused is told why. It closes nc if it fails.
-func AcceptRaw(nc net.Conn, cfg Config) (*RawSocket, error) {
+func AcceptRaw(nc net.Conn, cfg Config) (*Conn, error) {
 	cfg = cfg.withDefaults()
 	t, err := acceptRaw(nc, cfg)
 	if err != nil {
@@ -75,7 +65,7 @@ func AcceptRaw(nc net.Conn, cfg Config) (*RawSocket, error) {
 		return nil, fmt.Errorf("rawsocket handshake: %w", err)
 	}
 	t.start()
-	return &RawSocket{t, t.encoding}, nil
+	return &Conn{t, t.encoding}, nil
 }
 
 func acceptRaw(nc net.Conn, cfg Config) (*rawSocket, error) {
@@ -106,21 +96,11 @@ func acceptRaw(nc net.Conn, cfg Config) (*rawSocket, error) {
 	return newRawSocket(nc, e, length, 1<<(9+hello[1]>>4), cfg), nc.SetDeadline(time.Time{})
 }
 
-// RefuseRaw tells a RawSocket client that there are too many connections, and closes nc.
-func RefuseRaw(nc net.Conn, cfg Config) {
-	_ = nc.SetDeadline(time.Now().Add(cfg.withDefaults().HandshakeTimeout))
-	_, _ = nc.Write([]byte{RawSocketMagic, rawErrConnections << 4, 0, 0})
-	_ = nc.Close()
-}
-
-// DialRaw connects to a RawSocket router: network is tcp, tls or unix. It offers the first of cfg.Encodings.
-func DialRaw(ctx context.Context, network, address string, cfg Config) (*RawSocket, error) {
-	cfg = cfg.withDefaults()
-	ctx, cancel := context.WithTimeout(ctx, cfg.HandshakeTimeout)
-	defer cancel()
-	nc, err := dialRaw(ctx, network, address, cfg)
+// dialRaw connects to a RawSocket router: network is tcp, tls or unix. It offers the first of cfg.Encodings.
+func dialRaw(ctx context.Context, network, address string, cfg Config) (*Conn, error) {
+	nc, err := dialNet(ctx, network, address, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("dial %s %s: %w", network, address, err)
+		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
 	t, err := helloRaw(nc, cfg)
@@ -129,13 +109,13 @@ func DialRaw(ctx context.Context, network, address string, cfg Config) (*RawSock
 	}
 	if err != nil {
 		_ = nc.Close()
-		return nil, fmt.Errorf("dial %s %s: %w", network, address, errors.Join(err, ctx.Err()))
+		return nil, errors.Join(err, ctx.Err())
 	}
 	t.start()
-	return &RawSocket{t, t.encoding}, nil
+	return &Conn{t, t.encoding}, nil
 }
 
-func dialRaw(ctx context.Context, network, address string, cfg Config) (net.Conn, error) {
+func dialNet(ctx context.Context, network, address string, cfg Config) (net.Conn, error) {
 	if network == "tls" {
 		return (&tls.Dialer{Config: cfg.TLS}).DialContext(ctx, "tcp", address)
 	}

@@ -28,7 +28,7 @@ type rawServer struct {
 }
 
 type accepted struct {
-	t   *transport.RawSocket
+	t   *transport.Conn
 	err error
 }
 
@@ -65,7 +65,7 @@ func serveRaw(tb testing.TB, network string, cfg transport.Config, config *tls.C
 	return s
 }
 
-func (s *rawServer) accept(tb testing.TB) (*transport.RawSocket, error) {
+func (s *rawServer) accept(tb testing.TB) (*transport.Conn, error) {
 	tb.Helper()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -144,7 +144,7 @@ func TestRawRefusalReachesTheClient(t *testing.T) {
 	}
 	defer func() { _ = l.Close() }()
 	for name, answer := range map[string]string{
-		"too many connections": "", "not supported": "\x7f\x10\x00\x00", "no RawSocket handshake": "HTTP",
+		"too many connections": "\x7f\x40\x00\x00", "not supported": "\x7f\x10\x00\x00", "no RawSocket handshake": "HTTP",
 		"chose the serializer 3": "\x7f\xf3\x00\x00",
 	} {
 		go func() {
@@ -152,20 +152,16 @@ func TestRawRefusalReachesTheClient(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if answer == "" {
-				transport.RefuseRaw(nc, transport.Config{})
-				return
-			}
 			_, _ = nc.Write([]byte(answer))
 			_, _ = io.Copy(io.Discard, nc)
 			_ = nc.Close()
 		}()
-		if _, err := transport.DialRaw(t.Context(), "tcp", l.Addr().String(), transport.Config{}); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := transport.Dial(t.Context(), "tcp://"+l.Addr().String(), transport.Config{}); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("got %v, want it to say %q", err, name)
 		}
 	}
 	cfg := transport.Config{HandshakeTimeout: 50 * time.Millisecond}
-	if _, err := transport.DialRaw(t.Context(), "tcp", l.Addr().String(), cfg); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := transport.Dial(t.Context(), "tcp://"+l.Addr().String(), cfg); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -179,7 +175,7 @@ func TestRawMessagesOfEverySizePassBothWays(t *testing.T) {
 		listenOn := map[string]string{"tcp": "tcp", "unix": "unix", "tls": "tcp"}[network]
 		s := serveRaw(t, listenOn, transport.Config{}, config)
 		for _, e := range encodings {
-			client, err := transport.DialRaw(t.Context(), network, s.Addr().String(),
+			client, err := transport.Dial(t.Context(), network+"://"+s.Addr().String(),
 				transport.Config{Encodings: []wampcore.Encoding{e}, TLS: &tls.Config{RootCAs: pool}})
 			if err != nil {
 				t.Fatal(err)
@@ -289,7 +285,7 @@ func TestWhatIsNoRawFrameEndsTheConnection(t *testing.T) {
 
 func TestRawMessageThatThePeerDoesNotTakeFailsItsRequest(t *testing.T) {
 	s := serveRaw(t, "tcp", transport.Config{}, nil)
-	client, err := transport.DialRaw(t.Context(), "tcp", s.Addr().String(), transport.Config{MaxMessage: 512})
+	client, err := transport.Dial(t.Context(), "tcp://"+s.Addr().String(), transport.Config{MaxMessage: 512})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,14 +17,15 @@ import (
 type server struct {
 	link
 
-	ws   *websocket.Conn
-	torn bool // the reader's: it was interrupted within a frame, whose rest is still to come
+	ws    *websocket.Conn
+	batch *batch // nil: each frame is a message
+	torn  bool   // the reader's: it was interrupted within a frame, whose rest is still to come
 }
 
-func newServer(e wampcore.Encoding, cfg Config) *server {
-	return &server{link: link{
+func newServer(p protocol, cfg Config) *server {
+	return &server{batch: newBatch(p), link: link{
 		conn:       &conn{writeTimeout: cfg.WriteTimeout},
-		encoding:   e,
+		encoding:   p.encoding,
 		maxMessage: cfg.MaxMessage,
 		ping:       cfg.PingInterval,
 		pingFrame:  []byte{0x89, 0},
@@ -42,6 +43,9 @@ func (s *server) Receive() (wampcore.Message, error) {
 	for {
 		if s.interrupted.Load() {
 			return nil, wampcore.ErrInterrupted
+		}
+		if s.batch.pending() {
+			return s.nextInBatch()
 		}
 		s.conn.takeBack()
 		if s.conn.r == s.conn.w {
@@ -96,6 +100,14 @@ func (s *server) frame() (op byte, head, n int) {
 func (s *server) receiveLarge(op byte, head, n int) (wampcore.Message, error) {
 	key := binary.LittleEndian.Uint32(s.conn.buf[s.conn.r+head-4:])
 	s.conn.r += head
+	if s.batch != nil {
+		b := make([]byte, n) // shared by its messages
+		if err := s.conn.readFull(b); err != nil {
+			return nil, s.tear(err)
+		}
+		unmask(b, key)
+		return s.checked(op, b)
+	}
 	b := wampcore.NewBuffer(n)
 	if err := s.conn.readFull(b.B); err != nil {
 		b.Release()
@@ -134,6 +146,18 @@ func (s *server) checked(op byte, b []byte) (wampcore.Message, error) {
 	if err := s.checkKind(op); err != nil {
 		return nil, err
 	}
+	if s.batch != nil {
+		s.batch.rest = b
+		return s.nextInBatch()
+	}
+	return s.decode(b)
+}
+
+func (s *server) nextInBatch() (wampcore.Message, error) {
+	b, err := s.batch.next()
+	if err != nil {
+		return nil, err
+	}
 	return s.decode(b)
 }
 
@@ -156,6 +180,9 @@ func messageKind(e wampcore.Encoding) websocket.MessageType {
 
 // Ready reports whether a whole data frame is in the buffer.
 func (s *server) Ready() bool {
+	if s.batch.pending() {
+		return true
+	}
 	s.conn.takeBack()
 	if s.conn.r == s.conn.w {
 		return false
@@ -167,25 +194,29 @@ func (s *server) Ready() bool {
 // Write frames messages and writes what the socket takes at once.
 func (s *server) Write(ms []wampcore.Message) (bool, error) {
 	return s.conn.append(func(b []byte) []byte {
-		for _, m := range ms {
-			b = s.appendFrame(b, m)
-			wampcore.Recycle(m)
+		for len(ms) > 0 {
+			b, ms = s.appendFrame(b, ms)
 		}
 		return b
 	})
 }
 
-// appendFrame appends m as one frame, unmasked as servers send them.
-func (s *server) appendFrame(b []byte, m wampcore.Message) []byte {
+// appendFrame appends the first of ms, or a batch of them, as one frame, unmasked as servers send them. It returns the rest.
+func (s *server) appendFrame(b []byte, ms []wampcore.Message) (_ []byte, rest []wampcore.Message) {
 	op := byte(messageKind(s.encoding))
-	if event, ok := m.(*wampcore.Event); ok {
+	if event, ok := ms[0].(*wampcore.Event); ok && s.batch == nil {
 		body := event.Encoded(s.encoding)
-		return append(appendHeader(b, op, len(body)), body...)
+		return append(appendHeader(b, op, len(body)), body...), ms[1:]
 	}
 	const room = 4 // right for most; it is adjusted when the length is known
 	start := len(b)
 	b = append(b, make([]byte, room)...)
-	b = wampcore.Append(b, s.encoding, m)
+	if s.batch != nil {
+		b, rest = s.batch.fill(b, ms)
+	} else {
+		b, rest = wampcore.Append(b, s.encoding, ms[0]), ms[1:]
+		wampcore.Recycle(ms[0])
+	}
 	n := len(b) - start - room
 	var header [10]byte
 	h := appendHeader(header[:0], op, n)
@@ -196,7 +227,7 @@ func (s *server) appendFrame(b []byte, m wampcore.Message) []byte {
 		copy(b[start+len(h):], b[start+room:start+room+n])
 	}
 	copy(b[start:], h)
-	return b[:start+len(h)+n]
+	return b[:start+len(h)+n], rest
 }
 
 func appendHeader(b []byte, op byte, n int) []byte {

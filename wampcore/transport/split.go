@@ -125,10 +125,10 @@ var errNoSocket = errors.New("no raw socket")
 
 // SyscallConn returns the socket, for what was upgraded.
 func (c *sniffed) SyscallConn() (syscall.RawConn, error) {
-	if sc, ok := c.Conn.(syscall.Conn); ok && c.known {
-		return sc.SyscallConn()
+	if !c.known {
+		return nil, errNoSocket
 	}
-	return nil, errNoSocket
+	return syscallConn(c.Conn)
 }
 
 // CloseWrite ends one direction.

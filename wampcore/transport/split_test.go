@@ -23,7 +23,7 @@ func TestOnePortTakesHTTPAndRawSocket(t *testing.T) {
 	})}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(web) }()
-	accepted := make(chan *transport.RawSocket, 1)
+	accepted := make(chan *transport.Conn, 1)
 	go func() {
 		for {
 			nc, err := raw.Accept()
@@ -43,7 +43,7 @@ func TestOnePortTakesHTTPAndRawSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = ws.Close(0)
-	client, err := transport.DialRaw(t.Context(), "tcp", address, transport.Config{})
+	client, err := transport.Dial(t.Context(), "tcp://"+address, transport.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

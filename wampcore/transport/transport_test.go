@@ -35,12 +35,12 @@ var encodings = []wampcore.Encoding{wampcore.JSON, wampcore.MessagePack, wampcor
 type server struct {
 	*httptest.Server
 
-	accepted chan *transport.WebSocket
+	accepted chan *transport.Conn
 }
 
 func serve(tb testing.TB, cfg transport.Config, tls ...bool) *server {
 	tb.Helper()
-	s := &server{accepted: make(chan *transport.WebSocket, 1000)}
+	s := &server{accepted: make(chan *transport.Conn, 1000)}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if ws, err := transport.Accept(w, r, cfg); err == nil {
 			s.accepted <- ws
@@ -55,7 +55,7 @@ func serve(tb testing.TB, cfg transport.Config, tls ...bool) *server {
 	return s
 }
 
-func (s *server) accept(tb testing.TB) *transport.WebSocket {
+func (s *server) accept(tb testing.TB) *transport.Conn {
 	tb.Helper()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -162,19 +162,15 @@ func receive(tb testing.TB, t wampcore.Transport, e wampcore.Encoding) []byte {
 var sizes = []int{18, 124, 125, 126, 127, 8191, 8192, 8193, 16370, 16384, 16390, 65535, 65536, 70_000, 1 << 20} //nolint:gochecknoglobals // a constant table
 
 func TestMessagesOfEverySizePassBothWays(t *testing.T) {
-	s := serve(t, transport.Config{})
-	for _, e := range encodings {
-		far := map[string]func() wampcore.Transport{
-			"own": func() wampcore.Transport {
-				c, err := transport.Dial(t.Context(), s.URL, transport.Config{Encodings: []wampcore.Encoding{e}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				return c
-			},
-		}
-		for name, dial := range far {
-			client := dial()
+	kinds := map[string]transport.Config{"plain": {}, "batched": {Batched: true}, "compressed": {Compression: true}, "both": {Batched: true, Compression: true}}
+	for name, cfg := range kinds {
+		s := serve(t, transport.Config{Compression: cfg.Compression})
+		for _, e := range encodings {
+			cfg.Encodings = []wampcore.Encoding{e}
+			client, err := transport.Dial(t.Context(), s.URL, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
 			near := s.accept(t)
 			go func() { // an echo
 				for {
@@ -188,11 +184,12 @@ func TestMessagesOfEverySizePassBothWays(t *testing.T) {
 				}
 			}()
 			for _, n := range sizes {
-				m := event(n)
-				want := encoded(e, m)
-				write(t, client, m)
-				if got := receive(t, client, e); string(got) != string(want) {
-					t.Errorf("%s %s: %d bytes came back as %d", name, e, len(want), len(got))
+				want := encoded(e, event(n))
+				write(t, client, event(n), event(n))
+				for range 2 {
+					if got := receive(t, client, e); string(got) != string(want) {
+						t.Errorf("%s %s: %d bytes came back as %d", name, e, len(want), len(got))
+					}
 				}
 			}
 			_ = client.Close(0)
