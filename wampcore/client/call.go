@@ -161,6 +161,7 @@ func (s *Session) progress(m *wampcore.Result) {
 	default:
 		delete(s.pending, m.Request)
 		p.answer <- answer{err: errPartsOverflow}
+		s.settle()
 	}
 	s.mu.Unlock()
 	s.out.put(&wampcore.Cancel{Request: m.Request, Mode: wampcore.CancelKillNoWait})

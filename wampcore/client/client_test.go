@@ -648,9 +648,18 @@ func TestCloseSaysGoodbyeAndWaitsForHandlers(t *testing.T) {
 		t.event(1)
 		t.invoke(1)
 		result := startCall(t.Context(), t.s)
-		wamptest.Expect[*wampcore.Call](t.p)
+		made := wamptest.Expect[*wampcore.Call](t.p)
 		synctest.Wait()
 		closed := begin(func() error { return t.s.Close(t.Context()) })
+		wamptest.Expect[*wampcore.Unregister](t.p)
+		t.invoke(2)
+		t.expectFailure(2, wampcore.ErrUnavailable)
+		t.p.Send(&wampcore.Result{Request: made.Request, Payload: args(`["y"]`)})
+		if p, err := result(); err != nil || text(t, p) != "y" {
+			t.Errorf("the call that was open ended with %v", err)
+		}
+		t.p.Send(&wampcore.Interrupt{Request: 1}) // the last that is open
+		t.expectFailure(1, wampcore.ErrCanceled)
 		if g := wamptest.Expect[*wampcore.Goodbye](t.p); g.Reason != wampcore.CloseRealm {
 			t.Errorf("reason %s", g.Reason)
 		}
@@ -660,11 +669,45 @@ func TestCloseSaysGoodbyeAndWaitsForHandlers(t *testing.T) {
 		if err := closed(); err != nil || returned.Load() != 2 {
 			t.Errorf("close: %v; %d handlers have returned", err, returned.Load())
 		}
-		_, err = result()
-		expectErr(t, err, client.ErrClosed)
 		expectErr(t, t.s.Err(), client.ErrClosed)
 		<-t.s.Done()
 		expectErr(t, t.s.Close(t.Context()), nil)
+	})
+}
+
+func TestInvocationsMayCallToFinishWhileTheSessionCloses(t *testing.T) {
+	scripted(t, client.Config{}, func(t *script) {
+		gate := make(chan struct{})
+		t.register(func(ctx context.Context, _ *client.Invocation) (wampcore.Payload, error) {
+			<-gate
+			return call(ctx, t.s)
+		})
+		t.invoke(1)
+		synctest.Wait()
+		closed := begin(func() error { return t.s.Close(t.Context()) })
+		wamptest.Expect[*wampcore.Unregister](t.p)
+		close(gate)
+		t.p.Send(&wampcore.Result{Request: wamptest.Expect[*wampcore.Call](t.p).Request, Payload: args(`["y"]`)})
+		if y := wamptest.Expect[*wampcore.Yield](t.p); text(t, y.Payload) != "y" {
+			t.Error("the invocation was not answered with what it called for")
+		}
+		wamptest.Expect[*wampcore.Goodbye](t.p)
+		t.p.Send(&wampcore.Goodbye{Reason: wampcore.CloseGoodbyeAndOut})
+		expectErr(t, closed(), nil)
+	})
+}
+
+func TestCloseDoesNotWaitForARouterThatIsGone(t *testing.T) {
+	scripted(t, client.Config{}, func(t *script) {
+		result := startCall(t.Context(), t.s)
+		wamptest.Expect[*wampcore.Call](t.p)
+		closed := begin(func() error { return t.s.Close(t.Context()) })
+		synctest.Wait()
+		t.p.Send(&wampcore.Goodbye{Reason: wampcore.CloseSystemShutdown})
+		wamptest.Expect[*wampcore.Goodbye](t.p)
+		expectErr(t, closed(), nil)
+		_, err := result()
+		expectErr(t, err, client.ErrClosed)
 	})
 }
 
@@ -761,12 +804,10 @@ func TestNothingIsSentAfterGoodbye(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		startCall(ctx, t.s)
 		wamptest.Expect[*wampcore.Call](t.p)
-		begin(func() error { return t.s.Close(context.Background()) })
+		t.p.Send(&wampcore.Goodbye{Reason: wampcore.CloseKilled})
 		wamptest.Expect[*wampcore.Goodbye](t.p)
 		close(gate) // no YIELD
 		cancel()    // no CANCEL
-		synctest.Wait()
-		t.p.Send(&wampcore.Goodbye{Reason: wampcore.CloseGoodbyeAndOut})
 		t.p.ExpectClosed()
 	})
 }

@@ -16,6 +16,7 @@ type InvocationHandler func(ctx context.Context, inv *Invocation) (wampcore.Payl
 
 var (
 	errInterrupted = &wampcore.Error{URI: wampcore.ErrCanceled}
+	errLeaving     = &wampcore.Error{URI: wampcore.ErrUnavailable, Message: "the callee is about to leave"}
 	errBusy        = &wampcore.Error{URI: wampcore.ErrUnavailable, Message: "the callee has too many calls open"}
 )
 
@@ -133,6 +134,9 @@ func (s *Session) invocation(m *wampcore.Invocation) {
 	}
 	reg := s.registrations[m.Registration]
 	switch {
+	case s.closing:
+		s.refuse(m, errLeaving)
+		return
 	case reg == nil:
 		s.refuse(m, &wampcore.Error{URI: wampcore.ErrNoSuchRegistration})
 		return
@@ -209,12 +213,14 @@ func (s *Session) run(ctx context.Context, h InvocationHandler, inv *Invocation)
 	if inv.open {
 		s.leaveUnfinished(inv.Request)
 	}
-	s.mu.Unlock()
 	if err != nil {
-		s.out.put(failure(inv.Request, err))
-		return
+		s.out.queue(failure(inv.Request, err))
+	} else {
+		s.out.queue(&wampcore.Yield{Request: inv.Request, Payload: payload})
 	}
-	s.out.put(&wampcore.Yield{Request: inv.Request, Payload: payload})
+	s.settle() // the answer is queued: it goes before GOODBYE
+	s.mu.Unlock()
+	s.out.flush()
 }
 
 // protect runs a handler; one that panics has failed, no more.

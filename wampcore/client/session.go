@@ -65,7 +65,9 @@ type Session struct {
 	registrations map[wampcore.ID]*Registration
 	running       map[wampcore.ID]*Invocation // by request
 	unfinished    []wampcore.ID               // invocations that were answered before all of them came
-	closing       bool                        // GOODBYE was sent
+	closing       bool                        // Close was called: what is open is finished, and nothing new begun
+	parting       bool                        // GOODBYE was sent
+	finished      chan struct{}               // closed when nothing is open any more; made by Close
 }
 
 // pending is a request that waits for its answer.
@@ -169,15 +171,30 @@ func (s *Session) Err() error {
 	return context.Cause(s.ctx)
 }
 
-// Close says goodbye and waits until the session is over and its handlers have returned, or for ctx, which cuts it. It
-// may be called again. A handler that calls it waits for itself, until ctx ends.
+// Close ends the session in good order: it takes the registrations back, lets the requests and invocations that are open
+// finish, says goodbye, and waits until all handlers have returned. New requests are refused, but for those that
+// invocations make to finish. When ctx ends first, what is left is cut. Close may be called again. A handler that calls it
+// waits for itself, until ctx ends.
 func (s *Session) Close(ctx context.Context) error {
 	s.mu.Lock()
 	first := !s.closing
-	s.closing = true
+	if first {
+		for registration := range s.registrations {
+			s.tell(func(id wampcore.ID) wampcore.Message {
+				return &wampcore.Unregister{Request: id, Registration: registration}
+			})
+		}
+		s.closing, s.finished = true, make(chan struct{})
+		s.settle()
+	}
 	s.mu.Unlock()
 	if first {
-		s.out.last(&wampcore.Goodbye{Reason: wampcore.CloseRealm})
+		select {
+		case <-s.finished:
+			s.part()
+		case <-s.done:
+		case <-ctx.Done():
+		}
 	}
 	select {
 	case <-s.done:
@@ -186,6 +203,31 @@ func (s *Session) Close(ctx context.Context) error {
 		s.cancel(ErrClosed)
 		_ = s.t.Close(0)
 		return context.Cause(ctx)
+	}
+}
+
+// part says goodbye.
+func (s *Session) part() {
+	s.mu.Lock()
+	s.parting = true
+	s.mu.Unlock()
+	s.out.last(&wampcore.Goodbye{Reason: wampcore.CloseRealm})
+}
+
+// settle tells Close when nothing is open any more. It is called whenever something ends; mu is held.
+func (s *Session) settle() {
+	if !s.closing || s.parting || len(s.running) > 0 {
+		return
+	}
+	for _, p := range s.pending {
+		if !p.given {
+			return
+		}
+	}
+	select {
+	case <-s.finished:
+	default:
+		close(s.finished)
 	}
 }
 
@@ -305,9 +347,9 @@ func (s *Session) revoked(kind wampcore.MessageType, d wampcore.RevokedDetails) 
 
 func (s *Session) goodbye(m *wampcore.Goodbye) error {
 	s.mu.Lock()
-	closing := s.closing
+	parting := s.parting
 	s.mu.Unlock()
-	if closing {
+	if parting {
 		return ErrClosed
 	}
 	cause := &wampcore.Error{URI: m.Reason, Message: m.Details.Message}
@@ -333,6 +375,7 @@ func (s *Session) answered(kind wampcore.MessageType, request wampcore.ID, m wam
 		return wampcore.Violation("request %d is of type %d, not %d", request, p.kind, kind)
 	}
 	delete(s.pending, request)
+	defer s.settle()
 	if p.given {
 		p.undo(m)
 		return nil
@@ -379,7 +422,7 @@ func (s *Session) begin(ctx context.Context, p *pending, build func(wampcore.ID)
 
 // send queues what build makes of the next request id. mu is held: ids go out in their order.
 func (s *Session) send(p *pending, build func(wampcore.ID) wampcore.Message) (wampcore.ID, error) {
-	if s.ctx.Err() != nil || s.closing {
+	if s.ctx.Err() != nil || s.closing && len(s.running) == 0 {
 		return 0, ErrClosed
 	}
 	p.answer = make(chan answer, 1)
@@ -403,12 +446,13 @@ func (s *Session) abandon(id wampcore.ID) bool {
 	default:
 		delete(s.pending, id)
 	}
+	s.settle()
 	return open
 }
 
 // tell sends a request whose answer does not matter. mu is held.
 func (s *Session) tell(build func(wampcore.ID) wampcore.Message) {
-	if s.ctx.Err() != nil || s.closing {
+	if s.ctx.Err() != nil || s.parting {
 		return
 	}
 	s.lastRequest = s.lastRequest.Next()
