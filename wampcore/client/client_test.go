@@ -801,6 +801,7 @@ func TestNothingIsSentAfterGoodbye(t *testing.T) {
 			return wampcore.Payload{}, nil
 		})
 		t.invoke(1)
+		synctest.Wait() // the handler runs
 		ctx, cancel := context.WithCancel(t.Context())
 		startCall(ctx, t.s)
 		wamptest.Expect[*wampcore.Call](t.p)
