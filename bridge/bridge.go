@@ -3,7 +3,10 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"sync"
+	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
 	"github.com/wampgate/wampgate/wampcore/client"
@@ -15,8 +18,12 @@ var ErrDraining = errors.New("the gateway shuts down")
 // Config says how the bridge reaches a router. Dial is required.
 type Config struct {
 	Dial         func(ctx context.Context) (wampcore.Transport, error)
-	StreamEvents int // that wait for one stream's reader; default 1024
-	StreamBytes  int // the same in bytes; default 4 MiB
+	Shared       bool // the streams of a realm share a session, as is right for a router elsewhere; else each has its own
+	StreamEvents int  // that wait for one stream's reader; default 1024
+	StreamBytes  int  // the same in bytes; default 4 MiB
+
+	OnUp   func(realm wampcore.URI)          // a realm has a session, also after a loss; optional
+	OnDown func(realm wampcore.URI, _ error) // it was lost, or an attempt to open it failed; optional
 }
 
 // Bridge does what HTTP requests ask for. Its methods may be called by any number of goroutines.
@@ -24,16 +31,18 @@ type Bridge struct {
 	cfg Config
 
 	mu       sync.Mutex
-	sessions map[wampcore.URI]*shared // by realm; there are only those that were joined
+	sessions map[use]*client.Redialer // only those that were joined, or are kept
+	kept     map[wampcore.URI]bool
 	streams  map[*Stream]struct{}
+	standing map[*client.Standing]*Stream // of streams that share a session
 	draining bool
 }
 
-// shared is the session of one realm's principal.
-type shared struct {
-	ready   chan struct{} // closed when session or err is set
-	session *client.Session
-	err     error
+// use is what a session is for. Streams do not share the one of the calls and publications: a router does not give a session
+// what that has published itself.
+type use struct {
+	realm   wampcore.URI
+	streams bool
 }
 
 // New returns a bridge without sessions.
@@ -44,7 +53,16 @@ func New(cfg Config) *Bridge {
 	if cfg.StreamBytes <= 0 {
 		cfg.StreamBytes = 4 << 20
 	}
-	return &Bridge{cfg: cfg, sessions: map[wampcore.URI]*shared{}, streams: map[*Stream]struct{}{}}
+	if cfg.OnUp == nil {
+		cfg.OnUp = func(wampcore.URI) {}
+	}
+	if cfg.OnDown == nil {
+		cfg.OnDown = func(wampcore.URI, error) {}
+	}
+	return &Bridge{
+		cfg: cfg, sessions: map[use]*client.Redialer{}, kept: map[wampcore.URI]bool{},
+		streams: map[*Stream]struct{}{}, standing: map[*client.Standing]*Stream{},
+	}
 }
 
 // Call calls a procedure. What fails is a *wampcore.Error.
@@ -65,64 +83,106 @@ func (b *Bridge) Publish(ctx context.Context, realm, topic wampcore.URI, req Pub
 	return s.Publish(ctx, topic, req.Payload, req.Options)
 }
 
-// session returns the realm's session. The first who wants it joins; the others wait for that.
+// Keep opens a realm's session now, and for as long as it takes: Up tells.
+func (b *Bridge) Keep(realm wampcore.URI) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.draining {
+		b.kept[realm] = true
+		b.redialer(use{realm: realm})
+	}
+}
+
+// Up reports whether a realm has a session.
+func (b *Bridge) Up(realm wampcore.URI) bool {
+	b.mu.Lock()
+	r := b.sessions[use{realm: realm}]
+	b.mu.Unlock()
+	if r == nil {
+		return false
+	}
+	_, err := r.Session()
+	return err == nil
+}
+
+// redialer returns what has a session. mu is held.
+func (b *Bridge) redialer(u use) *client.Redialer {
+	if r := b.sessions[u]; r != nil {
+		return r
+	}
+	cfg := client.RedialConfig{
+		Dial:       b.cfg.Dial,
+		Session:    client.Config{Realm: u.realm, Agent: agent},
+		Timeout:    joinTimeout,
+		OnRestored: b.restored,
+		OnRevoked:  b.revoked,
+	}
+	if !u.streams {
+		cfg.OnUp = func(*client.Session) { b.cfg.OnUp(u.realm) }
+		cfg.OnDown = func(err error) { b.cfg.OnDown(u.realm, err) }
+	}
+	r := client.Redial(cfg)
+	b.sessions[u] = r
+	return r
+}
+
+// blip is how long a request waits for a session that was lost.
+const blip = 500 * time.Millisecond
+
+// session returns the session of a realm's calls and publications. The first who wants it has it opened; the others wait for that. A realm that the
+// router refuses is forgotten, unless it is kept.
 func (b *Bridge) session(ctx context.Context, realm wampcore.URI) (*client.Session, error) {
+	s, _, err := b.join(ctx, use{realm: realm})
+	return s, err
+}
+
+func (b *Bridge) join(ctx context.Context, u use) (*client.Session, *client.Redialer, error) {
 	b.mu.Lock()
 	if b.draining {
 		b.mu.Unlock()
-		return nil, ErrDraining
+		return nil, nil, ErrDraining
 	}
-	sh := b.sessions[realm]
-	if sh != nil && sh.over() {
-		sh = nil
+	r := b.redialer(u) //nolint:contextcheck // it outlives the request
+	kept := b.kept[u.realm]
+	b.mu.Unlock()
+	s, err := r.Ready(ctx)
+	if refusal, ok := errors.AsType[*wampcore.Error](err); ok && refusal.URI == wampcore.ErrNoSuchRealm {
+		if !kept {
+			b.forget(u, r) //nolint:contextcheck // it has no session: it does not wait
+		}
+		return nil, nil, refusal
 	}
-	first := sh == nil
-	if first {
-		sh = &shared{ready: make(chan struct{})}
-		b.sessions[realm] = sh
+	if errors.Is(err, client.ErrDown) {
+		waiting, cancel := context.WithTimeout(ctx, blip)
+		defer cancel()
+		s, err = r.Wait(waiting)
+	}
+	return s, r, err
+}
+
+func (b *Bridge) forget(u use, r *client.Redialer) {
+	b.mu.Lock()
+	own := b.sessions[u] == r
+	if own {
+		delete(b.sessions, u)
 	}
 	b.mu.Unlock()
-	if first {
-		sh.session, sh.err = b.join(context.WithoutCancel(ctx), realm)
-		if sh.err != nil {
-			b.forget(realm, sh)
-		}
-		close(sh.ready)
-	}
-	select {
-	case <-sh.ready:
-		return sh.session, sh.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if own {
+		_ = r.Close(context.Background())
 	}
 }
 
-// over reports whether the session has ended, or could not be joined.
-func (sh *shared) over() bool {
-	select {
-	case <-sh.ready:
-		return sh.err != nil || sh.session.Err() != nil
-	default:
-		return false
-	}
-}
+const agent = "wampgate-http"
 
-func (b *Bridge) forget(realm wampcore.URI, sh *shared) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.sessions[realm] == sh {
-		delete(b.sessions, realm)
-	}
-}
-
-func (b *Bridge) join(ctx context.Context, realm wampcore.URI, change ...func(*client.Config)) (*client.Session, error) {
+// own opens a session for one purpose.
+func (b *Bridge) own(ctx context.Context, realm wampcore.URI, change ...func(*client.Config)) (*client.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	t, err := b.cfg.Dial(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", client.ErrDown, err)
 	}
-	cfg := client.Config{Realm: realm, Agent: "wampgate-http"}
+	cfg := client.Config{Realm: realm, Agent: agent}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -139,21 +199,15 @@ func (b *Bridge) Drain() {
 	}
 }
 
-// Close drains, and ends all sessions.
+// Close drains, and ends all sessions, letting open calls finish.
 func (b *Bridge) Close(ctx context.Context) error {
 	b.Drain()
 	b.mu.Lock()
-	all := make([]*shared, 0, len(b.sessions))
-	for _, sh := range b.sessions {
-		all = append(all, sh)
-	}
+	sessions := maps.Clone(b.sessions)
 	b.mu.Unlock()
-	var errs []error
-	for _, sh := range all {
-		<-sh.ready // joining is bounded
-		if sh.session != nil {
-			errs = append(errs, sh.session.Close(ctx))
-		}
+	errs := make([]error, 0, len(sessions))
+	for _, r := range sessions {
+		errs = append(errs, r.Close(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 // Package bridge gives HTTP requests their WAMP meaning: a call, a publication, a stream of events.
 //
 // It knows no http.ResponseWriter and no router: it reaches one through the dial function that it is given. The calls and
-// publications of a realm's principal run on one WAMP session, made on first use; each stream is a session of its own, so
-// that the meta API, eligibility and kill work on it as on any other.
+// publications of a realm's principal run on one WAMP session, made on first use and again after a loss; each stream is a
+// session of its own, so that the meta API, eligibility and kill work on it as on any other. With a router elsewhere streams
+// share another, and outlive it.
 package bridge

@@ -100,7 +100,7 @@ func (b *Bridge) Describe(ctx context.Context, realm wampcore.URI, kind Kind, id
 // Retained returns the event that a topic retains, in JSON, and its publication; nil if there is none. It asks on a session
 // of its own: a router does not give a session what that has published itself.
 func (b *Bridge) Retained(ctx context.Context, realm, topic wampcore.URI) (json.RawMessage, wampcore.ID, error) {
-	s, err := b.join(ctx, realm)
+	s, err := b.own(ctx, realm)
 	if err != nil {
 		return nil, 0, err
 	}

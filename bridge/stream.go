@@ -23,31 +23,36 @@ type Topic struct {
 	Match wampcore.Match
 }
 
-// Stream is a subscription to topics by one reader, with a WAMP session of its own.
+// Stream is a subscription to topics by one reader.
 type Stream struct {
-	b       *Bridge
-	session *client.Session
-	wake    chan struct{} // of size 1
+	b        *Bridge
+	id       wampcore.ID
+	session  *client.Session    // its own; nil where streams share one
+	standing []*client.Standing // on the shared session
+	wake     chan struct{}      // of size 1
 
-	mu     sync.Mutex
-	events [][]byte
-	bytes  int
-	err    error // why it is over
+	mu    sync.Mutex
+	items []Item
+	bytes int
+	err   error // why it is over
+}
+
+// Item is what a stream's reader gets: an event, or the word that events may be missing here.
+type Item struct {
+	Gap  bool
+	Data []byte // a JSON object
 }
 
 // Stream subscribes to topics. Close ends it.
 func (b *Bridge) Stream(ctx context.Context, realm wampcore.URI, topics []Topic) (*Stream, error) {
 	s := &Stream{b: b, wake: make(chan struct{}, 1)}
-	session, err := b.join(ctx, realm, func(cfg *client.Config) { cfg.OnRevoked = s.revoked })
-	if err != nil {
-		return nil, err
+	open := s.open
+	if b.cfg.Shared {
+		open = s.share
 	}
-	s.session = session
-	for _, topic := range topics {
-		if _, err := session.Subscribe(ctx, topic.URI, s.handler(topic), wampcore.SubscribeOptions{Match: topic.Match}); err != nil {
-			_ = s.Close(ctx)
-			return nil, fmt.Errorf("subscribe to %s: %w", topic.URI, err)
-		}
+	if err := open(ctx, realm, topics); err != nil {
+		_ = s.Close(ctx)
+		return nil, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -55,23 +60,85 @@ func (b *Bridge) Stream(ctx context.Context, realm wampcore.URI, topics []Topic)
 		s.stop(ErrDraining)
 	}
 	b.streams[s] = struct{}{}
-	context.AfterFunc(doneContext{session}, func() { s.stop(session.Err()) }) //nolint:contextcheck // the session's end, not the request's
+	for _, st := range s.standing {
+		b.standing[st] = s
+	}
 	return s, nil
 }
 
-// ID returns the id of the stream's session.
-func (s *Stream) ID() wampcore.ID { return s.session.ID() }
+// open subscribes on a session of its own, so that the meta API, eligibility and kill work on it as on any other. With it,
+// the stream ends.
+func (s *Stream) open(ctx context.Context, realm wampcore.URI, topics []Topic) error {
+	session, err := s.b.own(ctx, realm, func(cfg *client.Config) {
+		cfg.OnRevoked = func(_ wampcore.MessageType, d wampcore.RevokedDetails) { s.revoked(d) }
+	})
+	if err != nil {
+		return err
+	}
+	s.session, s.id = session, session.ID()
+	for _, topic := range topics {
+		if _, err := session.Subscribe(ctx, topic.URI, s.handler(topic), wampcore.SubscribeOptions{Match: topic.Match}); err != nil {
+			return fmt.Errorf("subscribe to %s: %w", topic.URI, err)
+		}
+	}
+	context.AfterFunc(doneContext{session}, func() { s.stop(session.Err()) }) //nolint:contextcheck // the session's end, not the request's
+	return nil
+}
 
-// Next waits for events and returns all that wait, each as a JSON object. The events that came before the end are
-// returned before its reason is. When ctx ends first, Next returns its error.
-func (s *Stream) Next(ctx context.Context) ([][]byte, error) {
+// share subscribes on the session of the realm's streams, and on those that follow when that is lost.
+func (s *Stream) share(ctx context.Context, realm wampcore.URI, topics []Topic) error {
+	session, r, err := s.b.join(ctx, use{realm, true})
+	if err != nil {
+		return err
+	}
+	s.id = session.ID()
+	for _, topic := range topics {
+		st, err := r.Subscribe(ctx, topic.URI, s.handler(topic), wampcore.SubscribeOptions{Match: topic.Match})
+		if err != nil {
+			return fmt.Errorf("subscribe to %s: %w", topic.URI, err)
+		}
+		s.standing = append(s.standing, st)
+	}
+	return nil
+}
+
+// ID returns the id of the session that the stream began with.
+func (s *Stream) ID() wampcore.ID { return s.id }
+
+func (b *Bridge) streamOf(st *client.Standing) *Stream {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.standing[st]
+}
+
+// restored tells a stream that one of its subscriptions is back after a loss, or ends it.
+func (b *Bridge) restored(st *client.Standing, err error) {
+	s := b.streamOf(st)
+	switch {
+	case s == nil:
+	case err != nil:
+		s.stop(fmt.Errorf("subscribe to %s: %w", st.URI(), err))
+	default:
+		s.push(Item{Gap: true, Data: []byte(`{"reason":"the connection to the router was lost for a while"}`)})
+	}
+}
+
+func (b *Bridge) revoked(st *client.Standing, d wampcore.RevokedDetails) {
+	if s := b.streamOf(st); s != nil {
+		s.revoked(d)
+	}
+}
+
+// Next waits for something to read and returns all that waits. What came before the end is returned before its reason
+// is. When ctx ends first, Next returns its error.
+func (s *Stream) Next(ctx context.Context) ([]Item, error) {
 	for {
 		s.mu.Lock()
-		events, err := s.events, s.err
-		s.events, s.bytes = nil, 0
+		items, err := s.items, s.err
+		s.items, s.bytes = nil, 0
 		s.mu.Unlock()
-		if len(events) > 0 {
-			return events, nil
+		if len(items) > 0 {
+			return items, nil
 		}
 		if err != nil {
 			return nil, err
@@ -84,17 +151,27 @@ func (s *Stream) Next(ctx context.Context) ([][]byte, error) {
 	}
 }
 
-// Close ends the stream's session.
+// Close ends the stream's session, or its share of one.
 func (s *Stream) Close(ctx context.Context) error {
 	s.b.mu.Lock()
 	delete(s.b.streams, s)
+	for _, st := range s.standing {
+		delete(s.b.standing, st)
+	}
 	s.b.mu.Unlock()
 	s.stop(client.ErrClosed)
-	return s.session.Close(ctx)
+	if s.session != nil {
+		return s.session.Close(ctx)
+	}
+	var errs []error
+	for _, st := range s.standing {
+		errs = append(errs, st.End(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 // revoked ends the stream when the router takes one of its subscriptions away: its reader would wait in vain.
-func (s *Stream) revoked(_ wampcore.MessageType, d wampcore.RevokedDetails) {
+func (s *Stream) revoked(d wampcore.RevokedDetails) {
 	reason := d.Reason
 	if reason == "" {
 		reason = "the router took the subscription away"
@@ -143,7 +220,7 @@ func (s *Stream) handler(topic Topic) client.EventHandler {
 		if e.Details.Topic != "" {
 			uri = e.Details.Topic
 		}
-		s.push(encodeEvent(uri, e))
+		s.push(Item{Data: encodeEvent(uri, e)})
 	}
 }
 
@@ -162,20 +239,21 @@ func encodeEvent(topic wampcore.URI, e *wampcore.Event) []byte {
 	return line
 }
 
-func (s *Stream) push(line []byte) {
+func (s *Stream) push(item Item) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
+	n := len(s.items)
+	if s.err != nil || item.Gap && n > 0 && s.items[n-1].Gap {
 		return
 	}
-	if len(s.events) > 0 && (len(s.events) >= s.b.cfg.StreamEvents || s.bytes+len(line) > s.b.cfg.StreamBytes) {
+	if n > 0 && (n >= s.b.cfg.StreamEvents || s.bytes+len(item.Data) > s.b.cfg.StreamBytes) {
 		s.err = ErrSlow
-		s.events, s.bytes = nil, 0
+		s.items, s.bytes = nil, 0
 		s.notify()
 		return
 	}
-	s.events = append(s.events, line)
-	s.bytes += len(line)
+	s.items = append(s.items, item)
+	s.bytes += len(item.Data)
 	s.notify()
 }
 

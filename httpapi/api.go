@@ -27,6 +27,7 @@ type Config struct {
 	LongPoll  http.Handler // for POST /longpoll/…; optional
 	OpenAPI   []byte       // the document in YAML
 	Ready     func() bool  // for /readyz; default: always
+	Started   func() bool  // for /startupz; default: always
 	Log       zerolog.Logger
 
 	OpsElsewhere   bool          // the probes are served by Ops, not by New
@@ -43,6 +44,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.Ready == nil {
 		c.Ready = func() bool { return true }
+	}
+	if c.Started == nil {
+		c.Started = func() bool { return true }
 	}
 	if c.MaxBody <= 0 {
 		c.MaxBody = 16 << 20
@@ -134,7 +138,7 @@ func (a *api) routes() chi.Router {
 func (a *api) probes(r chi.Router) {
 	r.Get("/livez", a.probe(func() bool { return true }))
 	r.Get("/readyz", a.probe(a.cfg.Ready))
-	r.Get("/startupz", a.probe(a.cfg.Ready))
+	r.Get("/startupz", a.probe(a.cfg.Started))
 }
 
 func (a *api) probe(ok func() bool) http.HandlerFunc {

@@ -120,6 +120,9 @@ func asProblem(err error) *problem {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return newProblem(http.StatusRequestEntityTooLarge, "the body is larger than this gateway takes")
 	}
+	if errors.Is(err, client.ErrDown) { // whatever the reason is
+		return wampProblem(&wampcore.Error{URI: wampcore.ErrUnavailable, Message: "there is no session with the router"})
+	}
 	if e, ok := errors.AsType[*wampcore.Error](err); ok {
 		return wampProblem(e)
 	}
@@ -133,7 +136,7 @@ func asProblem(err error) *problem {
 	case errors.Is(err, bridge.ErrDraining):
 		return wampProblem(&wampcore.Error{URI: wampcore.CloseSystemShutdown, Message: err.Error()})
 	case errors.Is(err, client.ErrClosed), errors.Is(err, wampcore.ErrClosed):
-		return wampProblem(&wampcore.Error{URI: wampcore.ErrUnavailable, Message: "the router's session ended"})
+		return wampProblem(&wampcore.Error{URI: wampcore.ErrNetworkFailure, Message: "the session with the router was lost before the answer came"})
 	default:
 		return newProblem(http.StatusInternalServerError, "internal error")
 	}

@@ -45,10 +45,10 @@ func (a *api) next(r *http.Request, stream *bridge.Stream, s *eventStream) {
 	beat := a.cfg.Heartbeat*3/4 + rand.N(a.cfg.Heartbeat/2)
 	ctx, cancel := context.WithTimeout(r.Context(), beat)
 	defer cancel()
-	events, err := stream.Next(ctx)
+	items, err := stream.Next(ctx)
 	switch {
 	case err == nil:
-		s.events(events)
+		s.items(items)
 	case r.Context().Err() != nil:
 		s.err = r.Context().Err()
 	case errors.Is(err, context.DeadlineExceeded):
@@ -140,12 +140,15 @@ func (s *eventStream) begin(id wampcore.ID) {
 	s.write(fmt.Appendf(nil, "retry: 3000\nevent: wamp.ready\ndata: {\"stream\":\"%d\",\"resume\":\"live\"}\n\n", id))
 }
 
-// events go out in one write.
-func (s *eventStream) events(lines [][]byte) {
+// items go out in one write.
+func (s *eventStream) items(items []bridge.Item) {
 	s.buf = s.buf[:0]
-	for _, line := range lines {
+	for _, item := range items {
+		if item.Gap {
+			s.buf = append(s.buf, "event: wamp.gap\n"...)
+		}
 		s.buf = append(s.buf, "data: "...)
-		s.buf = append(s.buf, line...)
+		s.buf = append(s.buf, item.Data...)
 		s.buf = append(s.buf, "\n\n"...)
 	}
 	s.write(s.buf)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"os"
 	"os/signal"
@@ -53,14 +52,11 @@ func (c *config) certificates() (*certificates, error) {
 		ClientAuth:     tls.ClientAuthType(c.TLSClientAuth),
 	}
 	if c.TLSClientCA != "" {
-		pem, err := os.ReadFile(c.TLSClientCA)
+		pool, err := readCAs(c.TLSClientCA)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", variable("TLSClientCA"), err)
 		}
-		cfg.ClientCAs = x509.NewCertPool()
-		if !cfg.ClientCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s: %s has no certificate in PEM", variable("TLSClientCA"), c.TLSClientCA)
-		}
+		cfg.ClientCAs = pool
 	}
 	return &certificates{getter, cfg}, nil
 }

@@ -32,6 +32,10 @@ type config struct {
 	Disclosure           disclosure   `env:"DISCLOSURE" envDefault:"asked" help:"whether callees and subscribers learn who calls and publishes: asked, always or never"`
 	TrustLevels          trustLevels  `env:"TRUST_LEVELS" help:"trust levels of calls and publications by authrole, such as anonymous=0,backend=5"`
 	LogLevel             logLevel     `env:"LOG_LEVEL" envDefault:"info" help:"trace, debug, info, warn, error or off"`
+	UpstreamURL          string       `env:"UPSTREAM_URL" help:"address of a router elsewhere that is used instead of the own one: ws, wss, tcp, tls or unix; native clients are then served there"`
+	UpstreamCA           string       `env:"UPSTREAM_CA" help:"file with the CAs of that router's certificate, PEM; unset: the system's"`
+	UpstreamCert         string       `env:"UPSTREAM_CERT" help:"file with the certificate to show to it, PEM"`
+	UpstreamKey          string       `env:"UPSTREAM_KEY" help:"file with that certificate's key, PEM"`
 	Config               string       `env:"CONFIG" help:"reserved for a configuration file; not supported yet"`
 
 	Hosts   []string `env:"HOSTS" help:"names, separated by commas, by which HTTP clients may address the gateway besides localhost and IP addresses; *.example.com covers subdomains"`
@@ -155,6 +159,7 @@ func (c *config) validate() error {
 		bad("Config", "a configuration file is not supported yet; unset it and use the other variables")
 	}
 	c.validateListeners(bad)
+	c.validateUpstream(bad)
 	if !c.Realm.Valid(false) {
 		bad("Realm", "%q is no URI; want a name such as realm1 or com.example.main", string(c.Realm))
 	}

@@ -48,6 +48,8 @@ func TestEverySettingIsReadFromItsVariable(t *testing.T) {
 		"WAMPGATE_CALL_TIMEOUT_MAX=3s", "WAMPGATE_STREAM_QUEUE_EVENTS=2", "WAMPGATE_STREAM_QUEUE_BYTES=3MiB",
 		"WAMPGATE_OPERATORS=admin,ops", "WAMPGATE_DISCLOSURE=never", "WAMPGATE_TRUST_LEVELS=anonymous=0, backend=5",
 		"WAMPGATE_HISTORY_EVENTS=9", "WAMPGATE_HISTORY_BYTES=1KiB", "WAMPGATE_HISTORY_AGE=0s",
+		"WAMPGATE_UPSTREAM_URL=wss://router.example/ws", "WAMPGATE_UPSTREAM_CA=uca", "WAMPGATE_UPSTREAM_CERT=uc",
+		"WAMPGATE_UPSTREAM_KEY=uk",
 		"WAMPGATE_HEARTBEAT=4s", "WAMPGATE_SHUTDOWN_TIMEOUT=5s",
 	})
 	if err != nil {
@@ -62,6 +64,7 @@ func TestEverySettingIsReadFromItsVariable(t *testing.T) {
 		LogLevel: logLevel(zerolog.Disabled), Hosts: []string{"a.example", "*.b.example"}, Origins: []string{"https://a.example"},
 		MaxBody: 2 << 10, MaxMessage: 1 << 30, HelloTimeout: time.Second,
 		QueueMessages: 1, QueueBytes: 7, CallTimeout: 2 * time.Second, CallTimeoutMax: 3 * time.Second,
+		UpstreamURL: "wss://router.example/ws", UpstreamCA: "uca", UpstreamCert: "uc", UpstreamKey: "uk",
 		Operators: []string{"admin", "ops"}, Disclosure: disclosure(router.DiscloseNever),
 		TrustLevels: trustLevels{"anonymous": 0, "backend": 5}, HistoryEvents: 9, HistoryBytes: 1 << 10,
 		StreamQueueEvents: 2, StreamQueueBytes: 3 << 20, Heartbeat: 4 * time.Second, ShutdownTimeout: 5 * time.Second,
@@ -90,6 +93,10 @@ func TestMistakeIsNamedWithItsVariable(t *testing.T) {
 		{"WAMPGATE_TRANSPORTS=carrier-pigeon", `WAMPGATE_TRANSPORTS: "carrier-pigeon" is no transport`},
 		{"WAMPGATE_SERIALIZERS=ubjson", `WAMPGATE_SERIALIZERS: "ubjson" is no serializer`},
 		{"WAMPGATE_MAX_CONNECTIONS=0", `WAMPGATE_MAX_CONNECTIONS: "0" is no count`},
+		{"WAMPGATE_UPSTREAM_URL=http://router", "WAMPGATE_UPSTREAM_URL: want an address such as wss://"},
+		{"WAMPGATE_UPSTREAM_URL=tcp:", "WAMPGATE_UPSTREAM_URL: want an address"},
+		{"WAMPGATE_UPSTREAM_CA=ca", "WAMPGATE_UPSTREAM_URL: set it, too"},
+		{"WAMPGATE_UPSTREAM_KEY=k", "WAMPGATE_UPSTREAM_CERT: it goes with WAMPGATE_UPSTREAM_KEY"},
 		{"WAMPGATE_OPS_ADDR=x", `WAMPGATE_OPS_ADDR: "x" is no address`},
 		{"WAMPGATE_REALM=a..b", `WAMPGATE_REALM: "a..b" is no URI`},
 		{"WAMPGATE_STRICT=maybe", "WAMPGATE_STRICT: want true or false"},

@@ -130,7 +130,7 @@ func (w where) MarshalZerologObject(e *zerolog.Event) {
 	}
 }
 
-func urls(addr net.Addr, secure bool, ways transports) where {
+func urls(addr net.Addr, secure bool, way func(string) bool) where {
 	s, raw := "", "tcp"
 	if secure {
 		s, raw = "s", "tls"
@@ -147,5 +147,5 @@ func urls(addr net.Addr, secure bool, ways transports) where {
 			{rawSocket, "unix:" + addr.String()},
 		}
 	}
-	return slices.DeleteFunc(w, func(u [2]string) bool { return u[0] != "http" && !ways.has(u[0]) })
+	return slices.DeleteFunc(w, func(u [2]string) bool { return u[0] != "http" && !way(u[0]) })
 }

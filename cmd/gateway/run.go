@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -31,10 +32,10 @@ var errCut = errors.New("cut short by a second signal")
 type gateway struct {
 	cfg    config
 	log    zerolog.Logger
-	router *router.Router
+	router *router.Router // nil where there is one elsewhere
 	bridge *bridge.Bridge
 
-	ready   atomic.Bool
+	started atomic.Bool // all listeners are open, and not shutting down
 	servers []*http.Server
 	serving sync.WaitGroup
 	failed  chan error    // of size 1
@@ -44,14 +45,14 @@ type gateway struct {
 
 // run serves until ctx ends, and then shuts down; stop lets a second signal through, which cuts that short.
 func run(ctx context.Context, stop func(), cfg config, log zerolog.Logger) error {
-	g, err := newGateway(cfg, log)
+	g, err := newGateway(cfg, log) //nolint:contextcheck // the session with a router elsewhere ends by shutdown
 	if err != nil {
 		return err
 	}
 	if err := g.listen(ctx); err != nil {
 		return errors.Join(err, g.shutdown(ctx))
 	}
-	g.ready.Store(true)
+	g.started.Store(true)
 	select {
 	case <-ctx.Done():
 	case err = <-g.failed:
@@ -81,6 +82,26 @@ func run(ctx context.Context, stop func(), cfg config, log zerolog.Logger) error
 }
 
 func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
+	stopped := make(chan struct{})
+	g := &gateway{
+		cfg: cfg, log: log, failed: make(chan error, 1),
+		stopped: stopped, stop: sync.OnceFunc(func() { close(stopped) }),
+	}
+	streams := bridge.Config{StreamEvents: int(cfg.StreamQueueEvents), StreamBytes: int(cfg.StreamQueueBytes)}
+	if cfg.UpstreamURL != "" {
+		dial, err := cfg.upstream()
+		if err != nil {
+			return nil, err
+		}
+		streams.Dial, streams.Shared = dial, true
+		streams.OnUp = func(realm wampcore.URI) { log.Info().Str("realm", string(realm)).Msg("upstream is there") }
+		streams.OnDown = func(realm wampcore.URI, err error) {
+			log.Warn().Err(err).Str("realm", string(realm)).Msg("upstream is not there; trying again")
+		}
+		g.bridge = bridge.New(streams)
+		g.bridge.Keep(cfg.Realm)
+		return g, nil
+	}
 	r, err := router.New(router.Config{
 		Realms:        []router.RealmConfig{cfg.realm()},
 		Log:           log,
@@ -92,32 +113,38 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := bridge.New(bridge.Config{
-		Dial:         func(context.Context) (wampcore.Transport, error) { return r.Dial(), nil },
-		StreamEvents: int(cfg.StreamQueueEvents),
-		StreamBytes:  int(cfg.StreamQueueBytes),
-	})
-	stopped := make(chan struct{})
-	return &gateway{
-		cfg: cfg, log: log, router: r, bridge: b, failed: make(chan error, 1),
-		stopped: stopped, stop: sync.OnceFunc(func() { close(stopped) }),
-	}, nil
+	g.router = r
+	streams.Dial = func(context.Context) (wampcore.Transport, error) { return r.Dial(), nil }
+	g.bridge = bridge.New(streams)
+	return g, nil
 }
 
 // native returns what native clients may do.
 func (g *gateway) native() transport.Config {
-	ping := g.cfg.PingInterval
-	if ping == 0 {
-		ping = -1
-	}
 	return transport.Config{
 		MaxMessage:       int(g.cfg.MaxMessage),
 		HandshakeTimeout: g.cfg.HelloTimeout,
-		PingInterval:     ping,
+		PingInterval:     pingInterval(g.cfg.PingInterval),
 		Encodings:        g.cfg.Serializers,
 		OriginPatterns:   g.cfg.Origins,
 		Compression:      g.cfg.Compression,
 	}
+}
+
+// pingInterval turns the setting, where 0 is never, into the transport's.
+func pingInterval(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+// way reports whether native clients may come in this way. There are none where the router is elsewhere.
+func (g *gateway) way(name string) bool { return g.router != nil && g.cfg.Transports.has(name) }
+
+// isReady is what /readyz tells.
+func (g *gateway) isReady() bool {
+	return g.started.Load() && (g.router != nil || g.bridge.Up(g.cfg.Realm))
 }
 
 // api returns what HTTP requests may do.
@@ -126,7 +153,8 @@ func (g *gateway) api() httpapi.Config {
 		Bridge:         g.bridge,
 		Realm:          g.cfg.Realm,
 		OpenAPI:        wampgate.OpenAPI(),
-		Ready:          g.ready.Load,
+		Ready:          g.isReady,
+		Started:        g.started.Load,
 		Log:            g.log,
 		OpsElsewhere:   g.cfg.OpsAddr != "",
 		Hosts:          g.cfg.Hosts,
@@ -136,10 +164,10 @@ func (g *gateway) api() httpapi.Config {
 		MaxCallTimeout: g.cfg.CallTimeoutMax,
 		Heartbeat:      g.cfg.Heartbeat,
 	}
-	if g.cfg.Transports.has(webSocket) {
+	if g.way(webSocket) {
 		api.WebSocket = g.router.WebSocket(g.native())
 	}
-	if g.cfg.Transports.has(longPoll) {
+	if g.way(longPoll) {
 		api.LongPoll = g.router.LongPoll(g.native(), int(g.cfg.MaxConnections), int(g.cfg.MaxConnectionsPerAddress))
 	}
 	return api
@@ -187,12 +215,12 @@ func (g *gateway) open(ctx context.Context, server *http.Server, address string,
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	where := urls(l.Addr(), secure != nil, g.cfg.Transports)
+	where := urls(l.Addr(), secure != nil, g.way)
 	if secure != nil {
 		l = tls.NewListener(l, secure)
 	}
 	l = transport.Limit(l, int(g.cfg.MaxConnections), int(g.cfg.MaxConnectionsPerAddress))
-	if g.cfg.Transports.has(rawSocket) {
+	if g.way(rawSocket) {
 		web, raw := transport.Split(l)
 		l = web
 		g.serving.Go(func() { g.fail(g.router.RawSocket(raw, g.native())) })
@@ -238,7 +266,7 @@ func (g *gateway) fail(err error) {
 // shutdown ends everything: streams are told, calls that run may finish, sessions get their GOODBYE, and with it the
 // long-poll requests their end. What is not done when ctx ends is cut.
 func (g *gateway) shutdown(ctx context.Context) error {
-	g.ready.Store(false)
+	g.started.Store(false)
 	g.bridge.Drain()
 	g.stop()
 	var down sync.WaitGroup
@@ -250,7 +278,10 @@ func (g *gateway) shutdown(ctx context.Context) error {
 			}
 		})
 	}
-	err := errors.Join(g.bridge.Close(ctx), g.router.Shutdown(ctx))
+	err := g.bridge.Close(ctx)
+	if g.router != nil {
+		err = errors.Join(err, g.router.Shutdown(ctx))
+	}
 	down.Wait()
 	g.serving.Wait()
 	return errors.Join(err, errors.Join(cut...))
