@@ -34,6 +34,9 @@ type RealmConfig struct {
 	TrustLevels map[string]int64 // by authrole, of its calls and publications; others have none
 	// Operators are the authroles that may end other sessions, and take registrations and subscriptions away from them.
 	Operators []string
+	// Authenticators are the methods of authentication that the realm offers, by the names that HELLO has for them. Default:
+	// anonymous alone, for everybody.
+	Authenticators map[string]Authenticator
 }
 
 // Disclosure is whether callees and subscribers learn who calls and publishes.

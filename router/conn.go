@@ -27,18 +27,21 @@ const flushEvery = 256
 // conn is a transport with its outbound queue. It serves sessions one after another.
 type conn struct {
 	// Set before serve, never changed after.
-	router *Router
-	t      wampcore.Transport
-	peer   Peer
+	router   *Router
+	t        wampcore.Transport
+	peer     Peer
+	identity *Identity // of a peer that the program vouches for; nil: it is authenticated
 
 	out queue
 
 	// Owned by the reader.
 	batch  batch
-	routed int // since the last flush
+	routed int   // since the last flush
+	broken error // why a handshake cannot go on
 
-	mu    sync.Mutex
-	cause error // why the connection has to end; the first one counts
+	mu      sync.Mutex
+	cause   error  // why the connection has to end; the first one counts
+	stopped func() // called by stop; may be nil
 }
 
 func newConn(r *Router, t wampcore.Transport, peer Peer) *conn {
@@ -54,11 +57,29 @@ func (c *conn) stop(cause error) {
 	first := c.cause == nil
 	if first {
 		c.cause = cause
+		if c.stopped != nil {
+			c.stopped()
+		}
 	}
 	c.mu.Unlock()
 	if first {
 		c.t.Interrupt()
 	}
+}
+
+// onStop has f, which must not wait, called when the connection is stopped. It returns false if it was.
+func (c *conn) onStop(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = f
+	return c.cause == nil
+}
+
+// reason returns why the connection has to end, nil if it has not.
+func (c *conn) reason() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause
 }
 
 // serve runs the connection's sessions. When it returns, no goroutine of the connection is left.
@@ -110,9 +131,7 @@ func (c *conn) receive() (wampcore.Message, error) {
 	}
 	m, err := c.t.Receive()
 	if errors.Is(err, wampcore.ErrInterrupted) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return nil, c.cause
+		return nil, c.reason()
 	}
 	return m, err
 }

@@ -1,8 +1,6 @@
 package router
 
 import (
-	"encoding/base64"
-	"encoding/binary"
 	"slices"
 	"time"
 
@@ -36,28 +34,27 @@ func (c *conn) hello(m *wampcore.Hello) (*session, error) {
 	if !slices.ContainsFunc(clientRoles[:], roles.Has) {
 		return nil, wampcore.Violation("HELLO announces none of the roles publisher, subscriber, caller, callee")
 	}
-	if methods := m.Details.AuthMethods; len(methods) > 0 && !slices.Contains(methods, anonymous) {
-		return nil, &wampcore.Error{
-			URI:     wampcore.ErrNoMatchingAuthMethod,
-			Message: "this router offers the authentication method anonymous only",
-		}
+	number := wampcore.NewID()
+	id, err := c.authenticate(realm, m, number)
+	if err != nil {
+		return nil, err
 	}
 	s := &session{
 		conn:     c,
 		realm:    realm,
-		id:       wampcore.NewID(),
+		id:       number,
 		roles:    roles,
 		agent:    m.Details.Agent,
-		authID:   newAuthID(),
-		authRole: anonymous,
-		authMeth: anonymous,
-		authProv: "static",
+		authID:   id.AuthID,
+		authRole: id.AuthRole,
+		authMeth: id.Method,
+		authProv: id.Provider,
 	}
-	realm.join(&c.batch, s, s.welcome())
+	welcome := s.welcome()
+	welcome.Details.AuthExtra = id.Extra
+	realm.join(&c.batch, s, welcome)
 	return s, nil
 }
-
-const anonymous = "anonymous"
 
 var clientRoles = [...]wampcore.Role{ //nolint:gochecknoglobals // a constant table
 	wampcore.RolePublisher, wampcore.RoleSubscriber, wampcore.RoleCaller, wampcore.RoleCallee,
@@ -77,13 +74,6 @@ func (r *Router) realm(name wampcore.URI) (*realm, error) {
 
 // HasRealm reports whether the router serves a realm with this name.
 func (r *Router) HasRealm(name wampcore.URI) bool { return r.realms[name] != nil }
-
-// newAuthID returns the name of an anonymous peer. What such a peer calls itself is not believed.
-func newAuthID() string {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(wampcore.NewID()))
-	return base64.RawURLEncoding.EncodeToString(b[:])
-}
 
 // routerRoles is what WELCOME announces: only what is whole.
 func routerRoles() wampcore.Roles {

@@ -128,13 +128,16 @@ type batch struct {
 }
 
 // send queues m for s. It never blocks: a peer that cannot keep up is ended.
-func (b *batch) send(s *session, m wampcore.Message) {
-	flush, full := s.conn.out.put(m)
+func (b *batch) send(s *session, m wampcore.Message) { b.tell(s.conn, m) }
+
+// tell is send for a peer that may have no session.
+func (b *batch) tell(c *conn, m wampcore.Message) {
+	flush, full := c.out.put(m)
 	switch {
 	case full:
-		s.conn.stop(errSlow)
+		c.stop(errSlow)
 	case flush:
-		b.touched = append(b.touched, s.conn)
+		b.touched = append(b.touched, c)
 	}
 }
 

@@ -10,11 +10,12 @@ import (
 
 // realm routes between its sessions.
 type realm struct {
-	name        wampcore.URI
-	strict      bool
-	disclosure  Disclosure
-	trustLevels map[string]int64
-	operators   []string
+	name           wampcore.URI
+	strict         bool
+	disclosure     Disclosure
+	trustLevels    map[string]int64
+	operators      []string
+	authenticators map[string]Authenticator
 
 	// mu guards everything below, and what sessions hold in the realm. Messages are queued while it is held, so peers see
 	// one order of things.
@@ -33,13 +34,17 @@ type realm struct {
 
 func newRealm(cfg RealmConfig) *realm {
 	r := &realm{
-		name:        cfg.Name,
-		strict:      cfg.Strict,
-		disclosure:  cfg.Disclosure,
-		trustLevels: cfg.TrustLevels,
-		operators:   cfg.Operators,
-		sessions:    map[wampcore.ID]*session{},
-		history:     newHistory(cfg.History),
+		name:           cfg.Name,
+		strict:         cfg.Strict,
+		disclosure:     cfg.Disclosure,
+		trustLevels:    cfg.TrustLevels,
+		operators:      cfg.Operators,
+		authenticators: cfg.Authenticators,
+		sessions:       map[wampcore.ID]*session{},
+		history:        newHistory(cfg.History),
+	}
+	if r.authenticators == nil {
+		r.authenticators = map[string]Authenticator{anonymous: Anonymous{}}
 	}
 	r.broker = newBroker(r)
 	r.dealer = newDealer(r)

@@ -1,0 +1,148 @@
+package router
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"github.com/rs/zerolog"
+
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// Identity is who a session is.
+type Identity struct {
+	AuthID   string // default: a random name
+	AuthRole string // default: anonymous
+	Method   string // default: the one that the peer was authenticated by
+	Provider string // default: static
+
+	Extra wampcore.Raw // WELCOME.Details.authextra, a dict; optional
+}
+
+// Authenticator decides by one method of authentication who opens a session. It is asked by the peer's own goroutine: it
+// may wait, until ctx ends with the time for the handshake. Many peers are authenticated at the same time.
+//
+// The peer is refused with the URI of a *wampcore.Error, wamp.error.authentication_denied as a rule, and its message. Any other
+// error is logged, and the peer told wamp.error.authentication_failed.
+type Authenticator interface {
+	Authenticate(ctx context.Context, l *Login) (Identity, error)
+}
+
+// Anonymous lets everybody in, with this role. The zero value's is anonymous.
+type Anonymous struct{ AuthRole string }
+
+// Authenticate returns a new name. What the peer calls itself is not believed.
+func (a Anonymous) Authenticate(context.Context, *Login) (Identity, error) {
+	return Identity{AuthRole: a.AuthRole}, nil
+}
+
+const anonymous = "anonymous"
+
+// Login is a peer's wish to open a session.
+type Login struct {
+	Realm   wampcore.URI
+	AuthID  string // whom the peer says it is; empty: it does not say
+	Method  string
+	Extra   wampcore.Raw // HELLO.Details.authextra
+	Peer    Peer
+	Session wampcore.ID // that the session will have
+
+	c *conn
+}
+
+// Challenge sends CHALLENGE, with extra, a dict, and waits for AUTHENTICATE. Any other message ends the connection, whatever
+// the Authenticator does then. It may be called more than once, for more than one factor.
+func (l *Login) Challenge(ctx context.Context, extra wampcore.Raw) (*wampcore.Authenticate, error) {
+	l.c.batch.tell(l.c, &wampcore.Challenge{AuthMethod: l.Method, Extra: extra})
+	m, err := l.c.receive()
+	if err == nil {
+		switch m := m.(type) {
+		case *wampcore.Authenticate:
+			return m, ctx.Err()
+		case *wampcore.Abort:
+			err = errAbort
+		default:
+			err = wampcore.Violation("message %d came instead of AUTHENTICATE", m.Type())
+		}
+	}
+	l.c.broken = err
+	return nil, err
+}
+
+// authenticate finds out who the peer is.
+func (c *conn) authenticate(realm *realm, m *wampcore.Hello, session wampcore.ID) (Identity, error) {
+	if c.identity != nil { // the program vouches for it
+		return c.identity.withDefaults("internal"), nil
+	}
+	method, a := realm.authenticator(m.Details.AuthMethods)
+	if a == nil {
+		return Identity{}, &wampcore.Error{
+			URI: wampcore.ErrNoMatchingAuthMethod, Message: "the realm offers none of these authentication methods",
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background()) // the end of the time for the handshake stops the connection
+	defer cancel()
+	if !c.onStop(cancel) {
+		return Identity{}, c.reason()
+	}
+	defer c.onStop(nil)
+	id, err := a.Authenticate(ctx, &Login{
+		Realm: m.Realm, AuthID: m.Details.AuthID, Method: method, Extra: m.Details.AuthExtra, Peer: c.peer, Session: session, c: c,
+	})
+	switch {
+	case c.broken != nil:
+		return Identity{}, c.broken
+	case c.reason() != nil: // the time is over, or the router shuts down
+		return Identity{}, c.reason()
+	case err != nil:
+		return Identity{}, c.refused(method, err)
+	}
+	return id.withDefaults(method), nil
+}
+
+// refused is what the peer is told of an Authenticator's error.
+func (c *conn) refused(method string, err error) error {
+	if _, ok := errors.AsType[*wampcore.Error](err); ok {
+		return err
+	}
+	c.router.cfg.Log.WithLevel(zerolog.ErrorLevel).Err(err).Str("authmethod", method).Str("peer", c.peer.Address).
+		Msg("authentication failed")
+	return &wampcore.Error{URI: wampcore.ErrAuthenticationFailed, Message: "the authentication could not be done"}
+}
+
+// authenticator returns the first of the methods that the realm has. A peer that names none is anonymous.
+func (r *realm) authenticator(methods []string) (string, Authenticator) {
+	if len(methods) == 0 {
+		methods = []string{anonymous}
+	}
+	i := slices.IndexFunc(methods, func(name string) bool { return r.authenticators[name] != nil })
+	if i < 0 {
+		return "", nil
+	}
+	return methods[i], r.authenticators[methods[i]]
+}
+
+func (id Identity) withDefaults(method string) Identity {
+	for _, d := range []struct {
+		v   *string
+		def string
+	}{{&id.AuthRole, anonymous}, {&id.Method, method}, {&id.Provider, "static"}} {
+		if *d.v == "" {
+			*d.v = d.def
+		}
+	}
+	if id.AuthID == "" {
+		id.AuthID = newAuthID()
+	}
+	return id
+}
+
+// newAuthID returns a random name.
+func newAuthID() string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(wampcore.NewID()))
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
