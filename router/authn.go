@@ -72,7 +72,9 @@ func (l *Login) Challenge(ctx context.Context, extra wampcore.Raw) (*wampcore.Au
 	return nil, err
 }
 
-// authenticate finds out who the peer is.
+// authenticate finds out who the peer is. It is the beginning of the context's life.
+//
+//nolint:contextcheck // no caller has one
 func (c *conn) authenticate(realm *realm, m *wampcore.Hello, session wampcore.ID) (Identity, error) {
 	if c.identity != nil { // the program vouches for it
 		return c.identity.withDefaults("internal"), nil

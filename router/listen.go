@@ -19,7 +19,7 @@ func (r *Router) WebSocket(cfg transport.Config) http.Handler {
 		}
 		peer := Peer{Transport: "websocket", Encoding: ws.Encoding(), Address: req.RemoteAddr}
 		// The session runs on a goroutine of its own, which Shutdown waits for: returning frees net/http's buffers.
-		go func() { _ = r.Attach(ws, peer) }() //nolint:contextcheck // a session outlives its request
+		go func() { _ = r.Attach(ws, peer) }()
 	})
 }
 
@@ -28,7 +28,7 @@ func (r *Router) WebSocket(cfg transport.Config) http.Handler {
 func (r *Router) LongPoll(cfg transport.Config, total, perAddress int) http.Handler {
 	return transport.NewLongPoll(cfg, total, perAddress, func(c *transport.Conn, req *http.Request) {
 		peer := Peer{Transport: "longpoll", Encoding: c.Encoding(), Address: req.RemoteAddr}
-		go func() { _ = r.Attach(c, peer) }() //nolint:contextcheck // a session outlives its request; waited for by Shutdown
+		go func() { _ = r.Attach(c, peer) }() // waited for by Shutdown
 	})
 }
 
