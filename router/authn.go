@@ -50,7 +50,8 @@ type Login struct {
 	Peer    Peer
 	Session wampcore.ID // that the session will have
 
-	c *conn
+	c      *conn
+	broken error // why it cannot go on, whatever the Authenticator says
 }
 
 // Challenge sends CHALLENGE, with extra, a dict, and waits for AUTHENTICATE. Any other message ends the connection, whatever
@@ -68,7 +69,7 @@ func (l *Login) Challenge(ctx context.Context, extra wampcore.Raw) (*wampcore.Au
 			err = wampcore.Violation("message %d came instead of AUTHENTICATE", m.Type())
 		}
 	}
-	l.c.broken = err
+	l.broken = err
 	return nil, err
 }
 
@@ -91,12 +92,13 @@ func (c *conn) authenticate(realm *realm, m *wampcore.Hello, session wampcore.ID
 		return Identity{}, c.reason()
 	}
 	defer c.onStop(nil)
-	id, err := a.Authenticate(ctx, &Login{
+	login := &Login{
 		Realm: m.Realm, AuthID: m.Details.AuthID, Method: method, Extra: m.Details.AuthExtra, Peer: c.peer, Session: session, c: c,
-	})
+	}
+	id, err := a.Authenticate(ctx, login)
 	switch {
-	case c.broken != nil:
-		return Identity{}, c.broken
+	case login.broken != nil:
+		return Identity{}, login.broken
 	case c.reason() != nil: // the time is over, or the router shuts down
 		return Identity{}, c.reason()
 	case err != nil:

@@ -36,8 +36,7 @@ type conn struct {
 
 	// Owned by the reader.
 	batch  batch
-	routed int   // since the last flush
-	broken error // why a handshake cannot go on
+	routed int // since the last flush
 
 	mu      sync.Mutex
 	cause   error  // why the connection has to end; the first one counts
@@ -47,7 +46,6 @@ type conn struct {
 func newConn(r *Router, t wampcore.Transport, peer Peer) *conn {
 	c := &conn{router: r, t: t, peer: peer}
 	c.out.maxMessages, c.out.maxBytes = r.cfg.QueueMessages, r.cfg.QueueBytes
-	c.out.idle.L = &c.out.mu
 	return c
 }
 
@@ -87,7 +85,7 @@ func (c *conn) serve() error {
 	wait := c.router.cfg.HelloTimeout
 	timeout := error(wampcore.Violation("no HELLO came within %s", wait))
 	for {
-		s, err := c.handshake(wait, timeout)
+		s, err := c.begin(wait, timeout)
 		if err == nil {
 			err = c.run(s)
 		}
@@ -100,10 +98,23 @@ func (c *conn) serve() error {
 	}
 }
 
+// begin does the handshake on a goroutine of its own: the stack that it takes would stay with the session.
+func (c *conn) begin(wait time.Duration, timeout error) (s *session, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if s, err = c.handshake(wait, timeout); err == nil {
+			s.log(zerolog.InfoLevel).Msg("session joined")
+			c.batch.flush()
+		}
+	}()
+	<-done
+	return s, err
+}
+
 // run serves one session until something ends it, and then takes it out of its realm.
 func (c *conn) run(s *session) (err error) {
 	started := time.Now()
-	s.log(zerolog.InfoLevel).Msg("session joined")
 	defer func() {
 		if p := recover(); p != nil { // a bug of ours: it costs this session, not the process
 			s.log(zerolog.ErrorLevel).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("routing panicked")

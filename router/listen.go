@@ -71,7 +71,8 @@ func (r *Router) serveRaw(nc net.Conn, cfg transport.Config) {
 		r.cfg.Log.Debug().Err(err).Str("peer", address).Msg("rawsocket refused")
 		return
 	}
-	_ = r.Attach(t, Peer{Transport: "rawsocket", Encoding: t.Encoding(), Address: address})
+	// On another goroutine, whose stack is small; waited for by Shutdown.
+	go func() { _ = r.Attach(t, Peer{Transport: "rawsocket", Encoding: t.Encoding(), Address: address}) }()
 }
 
 // greet counts a connection that is no peer yet. It returns false when the router shuts down.

@@ -14,12 +14,12 @@ type queue struct {
 	maxMessages, maxBytes int
 
 	mu      sync.Mutex
-	idle    sync.Cond // signalled when writing ends
 	items   []wampcore.Message
 	spare   []wampcore.Message // the writer's: what items was before
 	bytes   int
 	writing bool
-	closed  bool // nothing more may be put
+	closed  bool          // nothing more may be put
+	idle    chan struct{} // closed when writing ends; nil: nobody waits for that
 }
 
 // put queues m. It reports whether somebody has to flush, which is then the caller's to see to, and whether the queue
@@ -61,7 +61,7 @@ func (q *queue) next() []wampcore.Message {
 		if cap(q.spare) > keepItems { // a burst's memory is not kept for good
 			q.spare = nil
 		}
-		q.idle.Broadcast()
+		q.rest()
 		return nil
 	}
 	q.items, q.spare = q.spare[:0], q.items
@@ -79,7 +79,15 @@ func (q *queue) fail() {
 	q.closed = true
 	q.items, q.spare, q.bytes = nil, nil, 0
 	q.writing = false
-	q.idle.Broadcast()
+	q.rest()
+}
+
+// rest tells who waits for the end of the writing. mu is held.
+func (q *queue) rest() {
+	if q.idle != nil {
+		close(q.idle)
+		q.idle = nil
+	}
 }
 
 // close puts the last message, if there is one, and lets nothing more in. With drop, what waits is dropped before.
@@ -103,7 +111,13 @@ func (q *queue) wait() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for q.writing {
-		q.idle.Wait()
+		if q.idle == nil {
+			q.idle = make(chan struct{})
+		}
+		idle := q.idle
+		q.mu.Unlock()
+		<-idle
+		q.mu.Lock()
 	}
 }
 

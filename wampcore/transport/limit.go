@@ -16,33 +16,35 @@ type quota struct {
 
 	mu sync.Mutex
 	n  int
-	by map[netip.Prefix]int // only with perAddress
+	by map[source]int // only with perAddress
 }
 
-// source is who a connection counts for: an IPv4 address, an IPv6 network of 64 bits, or nobody.
-func source(address string) netip.Prefix {
+// source is who a connection counts for: an IPv4 address, an IPv6 network of 64 bits, or, all zero, nobody.
+type source [16]byte
+
+func sourceOf(address string) source {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return netip.Prefix{} // a unix socket
+		return source{} // a unix socket
 	}
 	ip := ap.Addr().Unmap().WithZone("")
 	p, _ := ip.Prefix(min(ip.BitLen(), 64))
-	return p
+	return p.Addr().As16()
 }
 
 // take counts one more, if there is room.
-func (q *quota) take(from netip.Prefix) bool {
+func (q *quota) take(from source) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.total > 0 && q.n >= q.total {
 		return false
 	}
-	if q.perAddress > 0 && from.IsValid() {
+	if q.perAddress > 0 && from != (source{}) {
 		if q.by[from] >= q.perAddress {
 			return false
 		}
 		if q.by == nil {
-			q.by = map[netip.Prefix]int{}
+			q.by = map[source]int{}
 		}
 		q.by[from]++
 	}
@@ -50,11 +52,11 @@ func (q *quota) take(from netip.Prefix) bool {
 	return true
 }
 
-func (q *quota) give(from netip.Prefix) {
+func (q *quota) give(from source) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.n--
-	if q.perAddress > 0 && from.IsValid() {
+	if q.perAddress > 0 && from != (source{}) {
 		if q.by[from]--; q.by[from] == 0 {
 			delete(q.by, from)
 		}
@@ -91,7 +93,7 @@ func (l *limited) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		from := source(c.RemoteAddr().String())
+		from := sourceOf(c.RemoteAddr().String())
 		if l.quota.take(from) {
 			return &counted{Conn: c, l: l, from: from}, nil
 		}
@@ -156,7 +158,7 @@ type counted struct {
 	net.Conn
 
 	l      *limited
-	from   netip.Prefix
+	from   source
 	closed atomic.Bool
 }
 

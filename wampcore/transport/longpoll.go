@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -104,7 +103,7 @@ func (l *LongPoll) open(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "none of the protocols is supported; supported are "+strings.Join(names(supported), ", "), http.StatusBadRequest)
 		return
 	}
-	from := source(r.RemoteAddr)
+	from := sourceOf(r.RemoteAddr)
 	if !l.quota.take(from) {
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, "there are too many connections", http.StatusServiceUnavailable)
@@ -116,7 +115,7 @@ func (l *LongPoll) open(w http.ResponseWriter, r *http.Request) {
 	l.accept(&Conn{p, proto.encoding}, r)
 }
 
-func (l *LongPoll) add(proto protocol, from netip.Prefix) *poll {
+func (l *LongPoll) add(proto protocol, from source) *poll {
 	p := &poll{
 		l: l, id: rand.Text(), from: from, batch: newBatch(proto), encoding: proto.encoding,
 		posts: make(chan *post), sending: make(chan struct{}, 1),
@@ -135,7 +134,7 @@ var errPollGone = errors.New("receive: no receive request came for a while")
 type poll struct {
 	l        *LongPoll
 	id       string
-	from     netip.Prefix
+	from     source
 	encoding wampcore.Encoding
 	batch    *batch // nil: each body is a message
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
@@ -153,6 +154,7 @@ type rawSocket struct {
 		sync.Mutex
 
 		messages []wampcore.Message
+		some     atomic.Bool
 	}
 }
 
@@ -369,6 +371,7 @@ func (r *rawSocket) refuse(m wampcore.Message) (instead wampcore.Message) {
 	if back != nil {
 		r.back.Lock()
 		r.back.messages = append(r.back.messages, back)
+		r.back.some.Store(true)
 		r.back.Unlock()
 		_ = r.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 	}
@@ -377,6 +380,9 @@ func (r *rawSocket) refuse(m wampcore.Message) (instead wampcore.Message) {
 
 // refused returns the next answer to what was not sent.
 func (r *rawSocket) refused() wampcore.Message {
+	if !r.back.some.Load() {
+		return nil
+	}
 	r.back.Lock()
 	defer r.back.Unlock()
 	if len(r.back.messages) == 0 {
@@ -384,6 +390,7 @@ func (r *rawSocket) refused() wampcore.Message {
 	}
 	m := r.back.messages[0]
 	r.back.messages = r.back.messages[1:]
+	r.back.some.Store(len(r.back.messages) > 0)
 	return m
 }
 
