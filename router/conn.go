@@ -3,6 +3,7 @@ package router
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -134,10 +135,14 @@ func (c *conn) run(s *session) (err error) {
 	}
 }
 
-// receive returns the next message. Before it waits for one, it flushes what the last ones queued.
+// receive returns the next message. Before it waits for one, it flushes what the last ones queued. A busy peer's reader
+// lets the others go first: the answers may be here when it looks for them, which spares it to wait and be woken.
 func (c *conn) receive() (wampcore.Message, error) {
 	if c.routed++; c.routed >= flushEvery || !c.t.Ready() {
 		c.batch.flush()
+		if c.routed > 1 {
+			runtime.Gosched()
+		}
 		c.routed = 0
 	}
 	m, err := c.t.Receive()
