@@ -155,21 +155,18 @@ func (c *conn) receive() (wampcore.Message, error) {
 // flush writes what is queued, unless somebody else does. It never waits for the peer: if that has to be, a goroutine
 // does it, which ends when the queue is empty or the transport fails.
 func (c *conn) flush() {
-	if c.out.begin() && !c.write() {
+	if ms := c.out.begin(); !c.write(ms) {
 		go func() {
-			for c.flushed(c.t.Flush()) && !c.write() {
+			for c.flushed(c.t.Flush()) && !c.write(c.out.next()) {
 			}
 		}()
 	}
 }
 
-// write writes until there is nothing left, or until the transport has to be waited for: then it returns false.
-func (c *conn) write() bool {
-	for {
-		ms := c.out.next()
-		if len(ms) == 0 {
-			return true
-		}
+// write writes ms, and what comes after them until there is nothing left, or until the transport has to be waited for: then
+// it returns false.
+func (c *conn) write(ms []wampcore.Message) bool {
+	for ; len(ms) > 0; ms = c.out.next() {
 		sent, err := c.t.Write(ms)
 		if !c.flushed(err) {
 			return true
@@ -178,6 +175,7 @@ func (c *conn) write() bool {
 			return false
 		}
 	}
+	return true
 }
 
 // flushed reports whether writing went well. If not, the connection is over.

@@ -40,15 +40,15 @@ func (q *queue) put(m wampcore.Message) (flush, full bool) {
 	return flush, false
 }
 
-// begin takes over the writing; false means that there is nothing to write or that somebody else is writing.
-func (q *queue) begin() bool {
+// begin takes over the writing and returns what to write first: nothing if there is nothing, or somebody else is writing.
+func (q *queue) begin() []wampcore.Message {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.writing || len(q.items) == 0 {
-		return false
+		return nil
 	}
 	q.writing = true
-	return true
+	return q.take()
 }
 
 // next returns the messages to write next, for the one who writes. When there are none, the writing is over.
@@ -64,6 +64,10 @@ func (q *queue) next() []wampcore.Message {
 		q.rest()
 		return nil
 	}
+	return q.take()
+}
+
+func (q *queue) take() []wampcore.Message {
 	q.items, q.spare = q.spare[:0], q.items
 	q.bytes = 0
 	return q.spare

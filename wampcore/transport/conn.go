@@ -25,14 +25,17 @@ const maxWriteBuffer = 1 << 20
 type conn struct {
 	net.Conn
 
-	raw          syscall.RawConn // nil where there is none: TLS, other systems than Unix
+	raw          syscall.RawConn       // nil where there is none: TLS, other systems than Unix
+	rawRead      func(fd uintptr) bool // readSome, made once
+	rawWrite     func(fd uintptr) bool // writeSome, made once
 	writeTimeout time.Duration
 	heard        atomic.Bool // something came since this was last cleared
 
 	// The reader's. No buffer is held while it waits.
 	coder *bufio.Reader // coder/websocket's
 	buf   *[readSize]byte
-	r, w  int // what is in buf and was not used yet
+	r, w  int   // what is in buf and was not used yet
+	err   error // of readSome
 
 	// Writing: out is what has not gone out yet, whole frames but for its beginning.
 	mu       sync.Mutex
@@ -48,7 +51,9 @@ type conn struct {
 
 func (c *conn) attach(nc net.Conn) {
 	c.Conn = nc
-	c.raw = rawConn(nc)
+	if c.raw = rawConn(nc); c.raw != nil {
+		c.rawRead, c.rawWrite = c.readSome, c.writeSome
+	}
 }
 
 // unread puts bytes in front of all that is still to be read. They fit: net/http's buffer is smaller than ours.
@@ -98,32 +103,30 @@ func (c *conn) fill() error {
 }
 
 func (c *conn) read() error {
-	var n int
-	var err error
 	if c.raw == nil {
 		c.buf, _ = readBuffers.Get().(*[readSize]byte)
-		n, err = c.Conn.Read(c.buf[:])
-	} else {
-		waitErr := c.raw.Read(func(fd uintptr) bool {
-			c.buf, _ = readBuffers.Get().(*[readSize]byte)
-			var again bool
-			if n, again, err = rawRead(fd, c.buf[:]); again {
-				c.free() // nothing is held while waiting
-			}
-			return !again
-		})
-		if waitErr != nil {
-			return waitErr
-		}
-		if err == nil && n == 0 {
-			err = io.EOF
-		}
+		c.w, c.err = c.Conn.Read(c.buf[:])
+	} else if err := c.raw.Read(c.rawRead); err != nil {
+		return err
 	}
-	if n > 0 {
-		c.r, c.w = 0, n
+	switch {
+	case c.w > 0:
 		return nil
+	case c.err == nil:
+		return io.EOF
+	default:
+		return c.err
 	}
-	return err
+}
+
+// readSome reads into a buffer, which is not held where there is nothing to read. It returns false then.
+func (c *conn) readSome(fd uintptr) bool {
+	c.buf, _ = readBuffers.Get().(*[readSize]byte)
+	var again bool
+	if c.w, again, c.err = rawRead(fd, c.buf[:]); again {
+		c.free()
+	}
+	return !again
 }
 
 // Read is for coder/websocket.
@@ -222,19 +225,7 @@ func (c *conn) try() bool {
 	if c.flushing || c.raw == nil {
 		return false
 	}
-	err := c.raw.Write(func(fd uintptr) bool {
-		for c.sent < len(*c.out) {
-			n, again, err := rawWrite(fd, (*c.out)[c.sent:])
-			if err != nil {
-				c.failed = err
-			}
-			if again || err != nil {
-				break
-			}
-			c.sent += n
-		}
-		return true // never wait
-	})
+	err := c.raw.Write(c.rawWrite)
 	if err != nil && c.failed == nil {
 		c.failed = err
 	}
@@ -243,6 +234,21 @@ func (c *conn) try() bool {
 		return true
 	}
 	return false
+}
+
+// writeSome writes what the socket takes. It never waits for more. mu is held.
+func (c *conn) writeSome(fd uintptr) bool {
+	for c.sent < len(*c.out) {
+		n, again, err := rawWrite(fd, (*c.out)[c.sent:])
+		if err != nil {
+			c.failed = err
+		}
+		if again || err != nil {
+			break
+		}
+		c.sent += n
+	}
+	return true
 }
 
 func (c *conn) drop() {

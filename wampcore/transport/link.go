@@ -21,7 +21,7 @@ type link struct {
 	encoding   wampcore.Encoding
 	maxMessage int
 	ping       time.Duration
-	pingFrame  []byte
+	pingFrame  string
 
 	decoder     *wampcore.Decoder // the reader's; nil while it waits
 	interrupted atomic.Bool
@@ -46,7 +46,7 @@ func (l *link) start() {
 func (l *link) keepalive() {
 	switch l.silence() {
 	case silent:
-		_, _ = l.conn.Write(l.pingFrame) // without mu: it may have to wait
+		_, _ = l.conn.Write([]byte(l.pingFrame)) // without mu: it may have to wait
 	case dead:
 		_ = l.conn.Close()
 	}

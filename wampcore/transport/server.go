@@ -28,7 +28,7 @@ func newServer(p protocol, cfg Config) *server {
 		encoding:   p.encoding,
 		maxMessage: cfg.MaxMessage,
 		ping:       cfg.PingInterval,
-		pingFrame:  []byte{0x89, 0},
+		pingFrame:  "\x89\x00",
 	}}
 }
 
