@@ -7,6 +7,9 @@ require (
 	github.com/wampgate/wampgate v0.0.0
 )
 
-require github.com/ugorji/go/codec v1.3.2 // indirect
+require (
+	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
+	github.com/ugorji/go/codec v1.3.2 // indirect
+)
 
 replace github.com/wampgate/wampgate => ../
