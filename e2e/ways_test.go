@@ -871,7 +871,9 @@ func TestCompressionIsForThoseWhoOfferIt(t *testing.T) {
 
 	var wire, plainWire atomic.Int64
 	_, err := sessionAt(t, url, transport.Config{Compression: true}).Register(t.Context(), "echo",
-		func(_ context.Context, inv *client.Invocation) (wampcore.Payload, error) { return inv.Payload.Clone(), nil }, wampcore.RegisterOptions{})
+		func(_ context.Context, inv *client.Invocation) (wampcore.Payload, error) {
+			return inv.Payload.Clone(), nil
+		}, wampcore.RegisterOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -953,8 +955,11 @@ func TestAllListenersReachOneRealm(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		{at[0].HTTP}, {at[1].HTTP}, {"http://localhost", "--unix-socket", socket},
-		{at[3].HTTP, "--cacert", ca.file}, {"https://localhost", "--cacert", ca.file, "--unix-socket", secureSocket},
+		{at[0].HTTP},
+		{at[1].HTTP},
+		{"http://localhost", "--unix-socket", socket},
+		{at[3].HTTP, "--cacert", ca.file},
+		{"https://localhost", "--cacert", ca.file, "--unix-socket", secureSocket},
 	} {
 		args[0] += "/v1/call/com.example.double"
 		body, status := curl(t, append(args, "-d", `{"args":[7]}`, "-H", "Content-Type: application/json")...)

@@ -4,9 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-secure-stdlib/reloadutil"
@@ -66,10 +64,7 @@ const certificatesEvery = 10 * time.Second
 
 // watch reads the certificate again from time to time, and on SIGHUP, until done is closed. A session that is open keeps the
 // old one, and so does everybody while the files are broken.
-func (c *certificates) watch(done <-chan struct{}, log zerolog.Logger) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+func (c *certificates) watch(hangup <-chan os.Signal, done <-chan struct{}, log zerolog.Logger) {
 	ticker := time.NewTicker(certificatesEvery)
 	defer ticker.Stop()
 	failure := ""
@@ -77,7 +72,7 @@ func (c *certificates) watch(done <-chan struct{}, log zerolog.Logger) {
 		select {
 		case <-done:
 			return
-		case <-hup:
+		case <-hangup:
 		case <-ticker.C:
 		}
 		before := c.leaf()

@@ -41,10 +41,12 @@ func command(args, environ []string, stdout, stderr *os.File) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	hangup := make(chan os.Signal, 1) // until the end: it asks to read files again, and never ends the process
+	signal.Notify(hangup, syscall.SIGHUP)
 	out := newLogFile(stderr)
 	defer out.Close()
 	log := newLogger(out, isTerminal(stderr), zerolog.Level(cfg.LogLevel))
-	if err := run(ctx, stop, cfg, log); err != nil {
+	if err := run(ctx, stop, hangup, cfg, log); err != nil {
 		log.Error().Err(err).Msg("gateway stopped")
 		return 1
 	}

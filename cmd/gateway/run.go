@@ -38,17 +38,19 @@ type gateway struct {
 	started atomic.Bool // all listeners are open, and not shutting down
 	servers []*http.Server
 	serving sync.WaitGroup
+	hangup  <-chan os.Signal
 	failed  chan error    // of size 1
 	stopped chan struct{} // closed by stop
 	stop    func()
 }
 
 // run serves until ctx ends, and then shuts down; stop lets a second signal through, which cuts that short.
-func run(ctx context.Context, stop func(), cfg config, log zerolog.Logger) error {
+func run(ctx context.Context, stop func(), hangup <-chan os.Signal, cfg config, log zerolog.Logger) error {
 	g, err := newGateway(cfg, log) //nolint:contextcheck // the session with a router elsewhere ends by shutdown
 	if err != nil {
 		return err
 	}
+	g.hangup = hangup
 	if err := g.listen(ctx); err != nil {
 		return errors.Join(err, g.shutdown(ctx))
 	}
@@ -195,7 +197,7 @@ func (g *gateway) listen(ctx context.Context) error {
 				return err
 			}
 		}
-		g.serving.Go(func() { certs.watch(g.stopped, g.log) })
+		g.serving.Go(func() { certs.watch(g.hangup, g.stopped, g.log) })
 	}
 	if g.cfg.OpsAddr == "" {
 		return nil
