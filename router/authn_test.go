@@ -142,7 +142,7 @@ func TestPeerMayGiveUpWhileItIsAuthenticated(t *testing.T) {
 	guarded(t, map[string]router.Authenticator{"secrets": asked(twoSecrets)}, func(t *guard) {
 		p := sayHello(t, t.r, "secrets")
 		wamptest.Expect[*wampcore.Challenge](p)
-		p.Send(&wampcore.Abort{Reason: "wamp.error.cannot_authenticate"})
+		p.Send(&wampcore.Abort{Reason: wampcore.ErrAuthenticationFailed})
 		p.ExpectClosed()
 		p = sayHello(t, t.r, "secrets")
 		wamptest.Expect[*wampcore.Challenge](p)

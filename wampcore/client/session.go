@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
+	"github.com/wampgate/wampgate/wampcore/auth"
 )
 
 // ErrClosed is why a request fails on a session that is over.
@@ -20,6 +21,9 @@ type Config struct {
 	Realm  wampcore.URI
 	Agent  string
 	AuthID string
+	// Auth are the methods to log in by, best first; default: anonymous. Where it is set, a router that lets the client in by none
+	// of them is not believed.
+	Auth []auth.Method
 
 	// Concurrency is how many invocations run at once (default 64); the rest wait, bounded by Backlog (default 1024),
 	// beyond which they are answered with wamp.error.unavailable.
@@ -134,22 +138,37 @@ func roles() wampcore.Roles {
 }
 
 func (s *Session) handshake() error {
-	s.out.put(&wampcore.Hello{Realm: s.cfg.Realm, Details: wampcore.HelloDetails{
-		Roles: roles(), Agent: s.cfg.Agent, AuthID: s.cfg.AuthID,
-	}})
-	m, err := s.t.Receive()
+	l, err := beginLogin(s.cfg)
 	if err != nil {
 		return err
 	}
-	switch m := m.(type) {
-	case *wampcore.Welcome:
-		welcome := *m
-		s.welcome = &welcome
-		return nil
-	case *wampcore.Abort:
-		return &wampcore.Error{URI: m.Reason, Message: m.Details.Message}
-	default:
-		return wampcore.Violation("message %d came instead of WELCOME", m.Type())
+	s.out.put(&wampcore.Hello{Realm: s.cfg.Realm, Details: wampcore.HelloDetails{
+		Roles: roles(), Agent: s.cfg.Agent, AuthID: s.cfg.AuthID, AuthMethods: l.names, AuthExtra: l.extra,
+	}})
+	for {
+		m, err := s.t.Receive()
+		if err != nil {
+			return err
+		}
+		switch m := m.(type) {
+		case *wampcore.Challenge:
+			answer, err := l.answer(m)
+			if err != nil {
+				return s.refuseRouter(err)
+			}
+			s.out.put(answer)
+		case *wampcore.Welcome:
+			if err := l.check(m); err != nil {
+				return s.refuseRouter(err)
+			}
+			welcome := *m
+			s.welcome = &welcome
+			return nil
+		case *wampcore.Abort:
+			return &wampcore.Error{URI: m.Reason, Message: m.Details.Message}
+		default:
+			return wampcore.Violation("message %d came instead of WELCOME", m.Type())
+		}
 	}
 }
 

@@ -1,0 +1,282 @@
+package router
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/wampgate/wampgate/wampcore"
+	"github.com/wampgate/wampgate/wampcore/auth"
+)
+
+// Principal is somebody who may log in, by the methods whose secret is set.
+type Principal struct {
+	AuthRole string
+
+	Ticket     string                // ticket
+	Secret     string                // WAMP-CRA: the secret, or the key that Salt makes of it
+	Salt       auth.CRASalt          // WAMP-CRA; the zero value: Secret is not salted
+	SCRAM      *auth.SCRAMCredential // WAMP-SCRAM
+	PublicKeys []ed25519.PublicKey   // cryptosign
+}
+
+// Principals are those who may log in. The methods do not tell an unknown name from a wrong secret, neither by what they
+// answer nor by how long that takes.
+type Principals interface {
+	// Principal returns the one of this name, nil if there is none.
+	Principal(ctx context.Context, realm wampcore.URI, authID string) (*Principal, error)
+}
+
+// errDenied is all that is ever said of a login that fails.
+var errDenied = &wampcore.Error{URI: wampcore.ErrAuthenticationDenied, Message: "the name or the secret is wrong"}
+
+// find returns a principal that nobody can log in as where there is none.
+func find(ctx context.Context, from Principals, l *Login, name string) (p *Principal, known bool, err error) {
+	if name != "" {
+		p, err = from.Principal(ctx, l.Realm, name)
+	}
+	if p == nil {
+		return &Principal{}, false, err
+	}
+	return p, true, err
+}
+
+func challenge(l *Login, extra map[string]any) (wampcore.Raw, error) {
+	e := l.Peer.Encoding
+	if e == 0 {
+		e = wampcore.JSON
+	}
+	return wampcore.NewRaw(e, extra)
+}
+
+// Ticket compares tickets. [RFC ticket-based authentication]
+type Ticket struct{ Principals Principals }
+
+// Authenticate asks for the ticket.
+func (t Ticket) Authenticate(ctx context.Context, l *Login) (Identity, error) {
+	p, known, err := find(ctx, t.Principals, l, l.AuthID)
+	if err != nil {
+		return Identity{}, err
+	}
+	answer, err := l.Challenge(ctx, wampcore.Raw{})
+	if err != nil {
+		return Identity{}, err
+	}
+	if equal := auth.Equal(answer.Signature, p.Ticket); !equal || !known || p.Ticket == "" {
+		return Identity{}, errDenied
+	}
+	return Identity{AuthID: l.AuthID, AuthRole: p.AuthRole}, nil
+}
+
+// WAMPCRA has a challenge signed with a secret that both know. [RFC WAMP-CRA]
+type WAMPCRA struct {
+	Principals Principals
+	// Salt is what unknown names seem to be salted with: set Iterations and KeyLen as the known ones have them. The zero value
+	// is right where they are not salted.
+	Salt auth.CRASalt
+	// Key makes the salts of unknown names; it should not change. Default: a new one each start.
+	Key []byte
+}
+
+// Authenticate sends a challenge and checks its signature.
+func (c WAMPCRA) Authenticate(ctx context.Context, l *Login) (Identity, error) {
+	p, known, err := find(ctx, c.Principals, l, l.AuthID)
+	if err != nil {
+		return Identity{}, err
+	}
+	salt := p.Salt
+	if !known && c.Salt.Iterations > 0 {
+		salt = c.Salt
+		salt.Salt = base64.StdEncoding.EncodeToString(mockSalt(c.Key, l.AuthID))
+	}
+	text, err := json.Marshal(struct { // in the order of the RFC's examples
+		AuthID       string      `json:"authid"`
+		AuthRole     string      `json:"authrole"`
+		AuthMethod   string      `json:"authmethod"`
+		AuthProvider string      `json:"authprovider"`
+		Nonce        string      `json:"nonce"`
+		Timestamp    string      `json:"timestamp"`
+		Session      wampcore.ID `json:"session"`
+	}{
+		l.AuthID, p.AuthRole, l.Method, "static", auth.Nonce(), time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), l.Session,
+	})
+	if err != nil {
+		return Identity{}, err
+	}
+	extra := map[string]any{"challenge": string(text)}
+	if salt.Salt != "" {
+		extra["salt"], extra["iterations"], extra["keylen"] = salt.Salt, salt.Iterations, salt.KeyLen
+	}
+	raw, err := challenge(l, extra)
+	if err != nil {
+		return Identity{}, err
+	}
+	answer, err := l.Challenge(ctx, raw)
+	if err != nil {
+		return Identity{}, err
+	}
+	if equal := auth.Equal(answer.Signature, auth.CRASignature(p.Secret, string(text))); !equal || !known || p.Secret == "" {
+		return Identity{}, errDenied
+	}
+	return Identity{AuthID: l.AuthID, AuthRole: p.AuthRole}, nil
+}
+
+// mockSalt is the same for a name each time it is asked for.
+func mockSalt(key []byte, name string) []byte {
+	if len(key) == 0 {
+		key = processKey
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(name))
+	return mac.Sum(nil)[:16]
+}
+
+var processKey = []byte(rand.Text()) //nolint:gochecknoglobals // one for each start
+
+// WAMPSCRAM has the client prove that it knows a password of which only a hash is stored, and proves that it has the hash.
+// [RFC WAMP-SCRAM]
+type WAMPSCRAM struct {
+	Principals Principals
+	// Params are what unknown names seem to be hashed with: set them as the known ones have them, but for the salt. Default:
+	// auth.NewSCRAMParams.
+	Params auth.SCRAMParams
+	// Key makes the salts of unknown names; it should not change. Default: a new one each start.
+	Key []byte
+}
+
+// scramHello and scramAnswer are what a client says.
+type scramHello struct {
+	Nonce   string  `codec:"nonce"`
+	Binding *string `codec:"channel_binding"`
+}
+
+type scramAnswer struct {
+	Nonce   string  `codec:"nonce"`
+	Binding *string `codec:"channel_binding"`
+	Data    *string `codec:"cbind_data"`
+}
+
+// Authenticate sends salt and nonce, and checks the proof. Channel bindings are refused.
+func (s WAMPSCRAM) Authenticate(ctx context.Context, l *Login) (Identity, error) {
+	var hello scramHello
+	if err := l.Extra.Decode(&hello); err != nil || hello.Nonce == "" || len(hello.Nonce) > 1024 || strings.ContainsRune(hello.Nonce, ',') {
+		return Identity{}, &wampcore.Error{URI: wampcore.ErrAuthenticationDenied, Message: "authextra has no nonce in base64"}
+	}
+	if hello.Binding != nil && *hello.Binding != "" {
+		return Identity{}, &wampcore.Error{URI: wampcore.ErrAuthenticationDenied, Message: "channel bindings are not supported"}
+	}
+	p, known, err := find(ctx, s.Principals, l, l.AuthID)
+	if err != nil {
+		return Identity{}, err
+	}
+	cred := s.credential(p, l.AuthID)
+	x := &auth.SCRAMExchange{
+		AuthID: l.AuthID, ClientNonce: hello.Nonce, ServerNonce: hello.Nonce + auth.Nonce(), Salt: cred.Salt, Iterations: cred.Iterations,
+	}
+	extra := map[string]any{
+		"nonce": x.ServerNonce, "salt": base64.StdEncoding.EncodeToString(cred.Salt), "kdf": cred.KDF, "iterations": cred.Iterations,
+		"memory": nil,
+	}
+	if cred.KDF == auth.KDFArgon2 {
+		extra["memory"] = cred.Memory
+	}
+	raw, err := challenge(l, extra)
+	if err != nil {
+		return Identity{}, err
+	}
+	answer, err := l.Challenge(ctx, raw)
+	if err != nil {
+		return Identity{}, err
+	}
+	verifier, ok := verifySCRAM(cred, x, answer)
+	if !ok || !known || p.SCRAM == nil {
+		return Identity{}, errDenied
+	}
+	welcome, err := challenge(l, map[string]any{"verifier": base64.StdEncoding.EncodeToString(verifier)})
+	return Identity{AuthID: l.AuthID, AuthRole: p.AuthRole, Extra: welcome}, err
+}
+
+// credential returns the principal's, or one that nobody has the password to.
+func (s WAMPSCRAM) credential(p *Principal, name string) auth.SCRAMCredential {
+	if p.SCRAM != nil {
+		return *p.SCRAM
+	}
+	params := s.Params
+	if params.KDF == "" {
+		params = auth.NewSCRAMParams()
+	}
+	params.Salt = mockSalt(s.Key, name)
+	return auth.SCRAMCredential{SCRAMParams: params, StoredKey: []byte(rand.Text() + rand.Text())[:32], ServerKey: []byte(rand.Text())}
+}
+
+func verifySCRAM(cred auth.SCRAMCredential, x *auth.SCRAMExchange, answer *wampcore.Authenticate) ([]byte, bool) {
+	var in scramAnswer
+	if err := answer.Extra.Decode(&in); err != nil || in.Nonce != x.ServerNonce {
+		return nil, false
+	}
+	if in.Binding != nil && *in.Binding != "" || in.Data != nil && *in.Data != "" {
+		return nil, false
+	}
+	proof, err := base64.StdEncoding.DecodeString(answer.Signature)
+	if err != nil {
+		return nil, false
+	}
+	return cred.Verify(proof, x)
+}
+
+// Cryptosign has a challenge signed with a private key. A peer that does not say who it is has its public key, in hex, for a
+// name. [RFC cryptosign]
+type Cryptosign struct{ Principals Principals }
+
+// Authenticate sends a challenge and checks its signature. A signature over anything else is refused.
+func (c Cryptosign) Authenticate(ctx context.Context, l *Login) (Identity, error) {
+	var hello struct {
+		PublicKey string  `codec:"pubkey"`
+		Binding   *string `codec:"channel_binding"`
+	}
+	public, err := []byte(nil), l.Extra.Decode(&hello)
+	if err == nil {
+		public, err = hex.DecodeString(hello.PublicKey)
+	}
+	if err != nil || len(public) != ed25519.PublicKeySize {
+		return Identity{}, &wampcore.Error{
+			URI: wampcore.ErrAuthenticationDenied, Message: "authextra.pubkey has to be 32 octets in hex",
+		}
+	}
+	name := l.AuthID
+	if name == "" {
+		name = hex.EncodeToString(public)
+	}
+	p, known, err := find(ctx, c.Principals, l, name)
+	if err != nil {
+		return Identity{}, err
+	}
+	nonce := make([]byte, 32)
+	if _, err := rand.Read(nonce); err != nil {
+		return Identity{}, fmt.Errorf("challenge: %w", err)
+	}
+	raw, err := challenge(l, map[string]any{"challenge": hex.EncodeToString(nonce)})
+	if err != nil {
+		return Identity{}, err
+	}
+	answer, err := l.Challenge(ctx, raw)
+	if err != nil {
+		return Identity{}, err
+	}
+	own := false
+	for _, key := range p.PublicKeys {
+		own = own || key.Equal(ed25519.PublicKey(public))
+	}
+	if signed := auth.VerifyCryptosign(public, answer.Signature, nonce, nil); !signed || !own || !known {
+		return Identity{}, errDenied
+	}
+	return Identity{AuthID: name, AuthRole: p.AuthRole}, nil
+}
