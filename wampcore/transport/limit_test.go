@@ -140,6 +140,21 @@ func TestRefusalsThatAreNotReadEndWithTheListener(t *testing.T) {
 	// What is left over is for goleak to find.
 }
 
+func TestUnixSocketMayHaveTheLongestPath(t *testing.T) {
+	dir, err := os.MkdirTemp("/tmp", "") //nolint:usetesting // that of the test is too long
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	const longest = 103 // on all systems
+	path := filepath.Join(dir, strings.Repeat("s", longest-len(dir)-1))
+	l, err := transport.Listen(t.Context(), "unix:"+path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold(t, l).dial(t)
+}
+
 func TestUnixSocketHasItsModeAndTakesThePlaceOfADeadOne(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	dead, err := net.Listen("unix", path)

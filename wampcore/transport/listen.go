@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 )
@@ -28,7 +29,8 @@ func Listen(ctx context.Context, address string, mode fs.FileMode) (net.Listener
 		return nil, fmt.Errorf("listen %s: there is a file that is no socket", address)
 	}
 	// The socket comes to its place when it has its mode: nobody can connect before.
-	hidden := fmt.Sprintf("%s.%d", path, os.Getpid())
+	// Its other name is short: the paths of sockets are.
+	hidden := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%d", os.Getpid()))
 	l, err := new(net.ListenConfig).Listen(ctx, "unix", hidden)
 	if err != nil {
 		return nil, err
