@@ -20,42 +20,24 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-
-	again := time.NewTicker(time.Second)
-	defer again.Stop()
-	for ctx.Err() == nil {
-		if err := serve(ctx, *url, wampcore.URI(*realm)); err != nil {
-			log.Print(err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-again.C: // the router is not there yet, or went: try again
-		}
+	session := client.Redial(client.RedialConfig{
+		Dial: func(ctx context.Context) (wampcore.Transport, error) {
+			return transport.Dial(ctx, *url, transport.Config{})
+		},
+		Session: client.Config{Realm: wampcore.URI(*realm), Agent: "demo-callee"},
+		OnUp:    func(*client.Session) { log.Printf("joined %s at %s", *realm, *url) },
+		OnDown:  func(err error) { log.Print(err) },
+	})
+	if _, err := session.Register(ctx, "com.example.add", add, wampcore.RegisterOptions{}); err == nil {
+		log.Print("com.example.add is registered")
+		<-ctx.Done()
+	} else if ctx.Err() == nil {
+		log.Print(err)
 	}
-}
-
-// serve offers the procedure until the session or ctx ends.
-func serve(ctx context.Context, url string, realm wampcore.URI) error {
-	ws, err := transport.Dial(ctx, url, transport.Config{})
-	if err != nil {
-		return err
-	}
-	session, err := client.Join(ctx, ws, client.Config{Realm: realm, Agent: "demo-callee"})
-	if err != nil {
-		return err
-	}
-	if _, err := session.Register(ctx, "com.example.add", add, wampcore.RegisterOptions{}); err != nil {
-		_ = session.Close(ctx)
-		return err
-	}
-	log.Printf("com.example.add is registered at %s", url)
-	select {
-	case <-session.Done():
-		return session.Err()
-	case <-ctx.Done():
-		farewell, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer cancel()
-		return session.Close(farewell)
+	farewell, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := session.Close(farewell); err != nil {
+		log.Print(err)
 	}
 }
 
