@@ -9,7 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"strings"
 	"time"
 
@@ -236,19 +236,13 @@ func verifySCRAM(cred auth.SCRAMCredential, x *auth.SCRAMExchange, answer *wampc
 // name. [RFC cryptosign]
 type Cryptosign struct{ Principals Principals }
 
-// Authenticate sends a challenge and checks its signature. A signature over anything else is refused.
+// Authenticate sends a challenge and checks its signature. A signature over anything else is refused. The RFC wants the public
+// key in authextra.pubkey; wampy does not send it, and then any of the principal's will do.
 func (c Cryptosign) Authenticate(ctx context.Context, l *Login) (Identity, error) {
-	var hello struct {
-		PublicKey string  `codec:"pubkey"`
-		Binding   *string `codec:"channel_binding"`
-	}
-	public, err := []byte(nil), l.Extra.Decode(&hello)
-	if err == nil {
-		public, err = hex.DecodeString(hello.PublicKey)
-	}
-	if err != nil || len(public) != ed25519.PublicKeySize {
+	public, err := publicKey(l.Extra)
+	if err != nil || public == nil && l.AuthID == "" {
 		return Identity{}, &wampcore.Error{
-			URI: wampcore.ErrAuthenticationDenied, Message: "authextra.pubkey has to be 32 octets in hex",
+			URI: wampcore.ErrAuthenticationDenied, Message: "authextra.pubkey has to be 32 octets in hex, and is needed where there is no authid",
 		}
 	}
 	name := l.AuthID
@@ -260,9 +254,7 @@ func (c Cryptosign) Authenticate(ctx context.Context, l *Login) (Identity, error
 		return Identity{}, err
 	}
 	nonce := make([]byte, 32)
-	if _, err := rand.Read(nonce); err != nil {
-		return Identity{}, fmt.Errorf("challenge: %w", err)
-	}
+	_, _ = rand.Read(nonce) // it does not fail
 	raw, err := challenge(l, map[string]any{"challenge": hex.EncodeToString(nonce)})
 	if err != nil {
 		return Identity{}, err
@@ -271,12 +263,33 @@ func (c Cryptosign) Authenticate(ctx context.Context, l *Login) (Identity, error
 	if err != nil {
 		return Identity{}, err
 	}
-	own := false
-	for _, key := range p.PublicKeys {
-		own = own || key.Equal(ed25519.PublicKey(public))
+	if !known {
+		p.PublicKeys = []ed25519.PublicKey{public} // it takes as long
+		if public == nil {
+			p.PublicKeys[0] = make([]byte, ed25519.PublicKeySize)
+		}
 	}
-	if signed := auth.VerifyCryptosign(public, answer.Signature, nonce, nil); !signed || !own || !known {
+	signed := false
+	for _, key := range p.PublicKeys {
+		signed = signed || (public == nil || key.Equal(public)) && auth.VerifyCryptosign(key, answer.Signature, nonce, nil)
+	}
+	if !signed || !known {
 		return Identity{}, errDenied
 	}
 	return Identity{AuthID: name, AuthRole: p.AuthRole}, nil
+}
+
+// publicKey returns what HELLO says of the peer's key, nil for nothing.
+func publicKey(extra wampcore.Raw) (ed25519.PublicKey, error) {
+	var hello struct {
+		PublicKey string `codec:"pubkey"`
+	}
+	if err := extra.Decode(&hello); err != nil || hello.PublicKey == "" {
+		return nil, err
+	}
+	b, err := hex.DecodeString(hello.PublicKey)
+	if err == nil && len(b) != ed25519.PublicKeySize {
+		err = errors.New("it has another length")
+	}
+	return b, err
 }
