@@ -35,6 +35,7 @@ type Config struct {
 	Origins        []string      // origins of other sites that may send requests
 	MaxBody        int64         // bytes; default 16 MiB
 	BodyTimeout    time.Duration // for a request's body to come; default 30 s
+	UnreadTimeout  time.Duration // for the rest of one that nobody reads; default 10 s
 	CallTimeout    time.Duration // where a request gives none; default 30 s
 	MaxCallTimeout time.Duration // default 10 min
 	Heartbeat      time.Duration // of event streams; default 15 s
@@ -56,6 +57,7 @@ func (c Config) withDefaults() Config {
 		def time.Duration
 	}{
 		{&c.BodyTimeout, 30 * time.Second},
+		{&c.UnreadTimeout, 10 * time.Second},
 		{&c.CallTimeout, 30 * time.Second},
 		{&c.MaxCallTimeout, 10 * time.Minute},
 		{&c.Heartbeat, 15 * time.Second},
@@ -220,6 +222,7 @@ func (a *api) around(next http.Handler) http.Handler {
 					newProblem(http.StatusInternalServerError, "internal error").write(rec, id)
 				}
 			}
+			a.boundUnread(rec, r)
 			a.cfg.Log.Debug().Str("method", r.Method).Str("path", loggedPath(r.URL.Path)).Int("status", rec.status).
 				Dur("took", time.Since(began)).Str("peer", r.RemoteAddr).Str("request_id", id).Msg("request")
 		}()
@@ -234,6 +237,18 @@ func (a *api) around(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// boundUnread bounds the time for the rest of a body, which net/http waits for before it looks for another request.
+func (a *api) boundUnread(w *recorder, r *http.Request) {
+	switch w.status {
+	case 0, http.StatusSwitchingProtocols: // the connection may be another's by now
+	case http.StatusRequestTimeout: // the time is over
+	default:
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.cfg.UnreadTimeout))
+		}
+	}
 }
 
 // loggedPath is a path as it may stand in the log: whoever knows the name of a long-poll transport can use it.

@@ -57,7 +57,7 @@ func newFace(tb testing.TB) *face {
 	}
 	handler, err := httpapi.New(httpapi.Config{
 		Bridge: b, Realm: "realm1", OpenAPI: yaml, MaxBody: 1 << 10, WebSocket: http.NotFoundHandler(), LongPoll: http.NotFoundHandler(),
-		Hosts: []string{"gateway.example", "*.apps.example"}, Heartbeat: 20 * time.Millisecond,
+		Hosts: []string{"gateway.example", "*.apps.example"}, Heartbeat: 20 * time.Millisecond, UnreadTimeout: 100 * time.Millisecond,
 	})
 	if err != nil {
 		tb.Fatal(err)

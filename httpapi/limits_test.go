@@ -2,10 +2,13 @@ package httpapi_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -47,5 +50,29 @@ func TestBodyThatDoesNotComeIsATimeout(t *testing.T) {
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusRequestTimeout || !res.Close || res.Header.Get("Content-Type") != "application/problem+json" {
 		t.Errorf("got %d, close %t, %v", res.StatusCode, res.Close, res.Header)
+	}
+}
+
+func TestBodyThatNobodyReadsDoesNotHoldTheConnection(t *testing.T) {
+	f := newFace(t)
+	srv := httptest.NewServer(f.handler)
+	defer srv.Close()
+	for _, request := range []string{
+		"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\n",
+		"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"POST /v1/call/p HTTP/1.1\r\nHost: elsewhere.example\r\nContent-Length: 4000\r\n\r\n",
+	} {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", srv.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(conn, request); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%.20q holds the connection", request)
+		}
+		_ = conn.Close()
 	}
 }

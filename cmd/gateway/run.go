@@ -165,6 +165,7 @@ func (g *gateway) api() httpapi.Config {
 		CallTimeout:    g.cfg.CallTimeout,
 		MaxCallTimeout: g.cfg.CallTimeoutMax,
 		Heartbeat:      g.cfg.Heartbeat,
+		UnreadTimeout:  g.cfg.HelloTimeout,
 	}
 	if g.way(webSocket) {
 		api.WebSocket = g.router.WebSocket(g.native())
@@ -206,7 +207,9 @@ func (g *gateway) listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen for probes: %w", err)
 	}
-	g.serve(g.newServer(httpapi.Ops(g.api())), l)
+	ops := g.newServer(httpapi.Ops(g.api()))
+	ops.ReadTimeout = g.cfg.HelloTimeout // probes have no bodies
+	g.serve(ops, l)
 	g.log.Info().Str("http", "http://"+l.Addr().String()).Msg("listening for probes")
 	return nil
 }

@@ -88,7 +88,11 @@ func (l *LongPoll) open(w http.ResponseWriter, r *http.Request) {
 	var request struct {
 		Protocols []string `json:"protocols"`
 	}
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOpen)).Decode(&request); err != nil {
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(l.cfg.HandshakeTimeout))
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOpen)).Decode(&request)
+	_ = rc.SetReadDeadline(time.Time{})
+	if err != nil {
 		http.Error(w, `the body has to be like {"protocols":["wamp.2.json"]}`, http.StatusBadRequest)
 		return
 	}
@@ -196,8 +200,10 @@ func (p *poll) send(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	}
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(p.l.cfg.WriteTimeout + p.l.cfg.HandshakeTimeout))
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(p.l.cfg.WriteTimeout + p.l.cfg.HandshakeTimeout))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(p.l.cfg.MaxMessage)))
+	_ = rc.SetReadDeadline(time.Time{}) // or it would end the request while the router is slow
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		http.Error(w, "the message is larger than this router takes", http.StatusRequestEntityTooLarge)
 		p.fail(errTooLarge) // it was lost, and others may follow
