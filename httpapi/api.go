@@ -211,6 +211,7 @@ func (a *api) around(next http.Handler) http.Handler {
 		w.Header().Set("X-Request-Id", id)
 		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
 		rec := &recorder{ResponseWriter: w}
+		a.boundUnread(rec, r)
 		began := time.Now()
 		defer func() {
 			if v := recover(); v != nil {
@@ -239,10 +240,11 @@ func (a *api) around(next http.Handler) http.Handler {
 	})
 }
 
-// boundUnread bounds the time for the rest of a body, which net/http waits for before it looks for another request.
+// boundUnread bounds the time for a body that nobody reads, or its rest: net/http waits for that before it writes an answer,
+// and again before it looks for another request. Who reads a body sets its own time.
 func (a *api) boundUnread(w *recorder, r *http.Request) {
 	switch w.status {
-	case 0, http.StatusSwitchingProtocols: // the connection may be another's by now
+	case http.StatusSwitchingProtocols: // the connection is another's
 	case http.StatusRequestTimeout: // the time is over
 	default:
 		if r.ContentLength != 0 {

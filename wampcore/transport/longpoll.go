@@ -18,6 +18,7 @@ import (
 const (
 	pollHold = 10 * time.Second // that a receive request waits for something: Autobahn's client waits for 12 s
 	pollGone = 30 * time.Second // without a receive request, until the peer counts as gone
+	pollPart = time.Second / 2  // to answer GOODBYE
 	maxOpen  = 4 << 10          // bytes of an open request
 )
 
@@ -71,6 +72,7 @@ func (l *LongPoll) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case action == "send":
 		p.send(w, r)
 	case action == "close":
+		p.parted()
 		p.fail(io.EOF)
 		w.WriteHeader(http.StatusNoContent)
 	default:
@@ -154,6 +156,8 @@ type poll struct {
 	mu      sync.Mutex
 	out     [][]byte      // bodies of answers that wait for receive requests
 	changed chan struct{} // closed, and made anew, when out changes, or writing ends
+	goodbye bool          // the last message was GOODBYE
+	parting chan struct{} // closed when the peer has said its last word, once there was ours; nil before
 	turn    int           // of the receive request that came last, and is the only one to get something
 	writing int           // receive requests that write their answers
 	err     error         // why it is over
@@ -211,6 +215,10 @@ func (p *poll) send(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		http.Error(w, "the body did not come whole", http.StatusBadRequest)
+		return
+	}
+	if p.parted() { // nobody reads it any more
+		w.WriteHeader(http.StatusNoContent)
 		return
 	}
 	po := &post{body, make(chan error, 1)}
@@ -341,7 +349,9 @@ func (p *poll) Ready() bool { return p.batch.pending() }
 // Write encodes messages for the next receive requests. It never reports that they are on their way: Flush knows.
 func (p *poll) Write(ms []wampcore.Message) (bool, error) {
 	var bodies [][]byte
+	goodbye := false
 	for len(ms) > 0 {
+		_, goodbye = ms[len(ms)-1].(*wampcore.Goodbye)
 		var b []byte
 		if p.batch != nil {
 			b, ms = p.batch.fill(nil, ms)
@@ -354,6 +364,7 @@ func (p *poll) Write(ms []wampcore.Message) (bool, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.goodbye = goodbye
 	p.out = append(p.out, bodies...)
 	p.change()
 	return p.err != nil || len(p.out) == 0, p.err
@@ -372,8 +383,39 @@ func (p *poll) Flush() error {
 // Interrupt wakes the reader.
 func (p *poll) Interrupt() { p.once.Do(func() { close(p.woken) }) }
 
-// Close ends the transport. What was flushed is on its way.
-func (p *poll) Close(time.Duration) error {
+// Close ends the transport. What was flushed is on its way. A peer that was said GOODBYE gets a little time to answer.
+func (p *poll) Close(grace time.Duration) error {
+	p.mu.Lock()
+	if !p.goodbye {
+		grace = 0
+	}
+	p.parting = make(chan struct{})
+	parting := p.parting
+	p.mu.Unlock()
+	if grace > 0 {
+		timer := time.NewTimer(min(grace, pollPart))
+		defer timer.Stop()
+		select {
+		case <-parting:
+		case <-p.gone:
+		case <-timer.C:
+		}
+	}
 	p.fail(wampcore.ErrClosed)
 	return nil
+}
+
+// parted ends the wait for the peer's last word, if there is one. It reports whether Close was called.
+func (p *poll) parted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.parting == nil {
+		return false
+	}
+	select {
+	case <-p.parting:
+	default:
+		close(p.parting)
+	}
+	return true
 }

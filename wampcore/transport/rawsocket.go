@@ -164,7 +164,7 @@ func newRawSocket(nc net.Conn, e wampcore.Encoding, maxMessage, maxSend int, cfg
 		encoding:   e,
 		maxMessage: maxMessage,
 		ping:       cfg.PingInterval,
-		pingFrame:  "\x01\x00\x00\x00",
+		pingFrame:  "\x01\x00\x00\x04ping", // Autobahn|JS answers one without payload only when more comes
 	}}
 	if p, ok := nc.(*prefixed); ok { // Split has read some: from here on it comes from our buffer
 		nc = p.Conn

@@ -360,7 +360,7 @@ func TestRawSilentPeerIsPingedAndThenCut(t *testing.T) {
 	if _, err := near.Receive(); err == nil {
 		t.Error("got a message")
 	}
-	if b, _ := io.ReadAll(c); string(b) != "\x01\x00\x00\x00" {
+	if b, _ := io.ReadAll(c); string(b) != "\x01\x00\x00\x04ping" {
 		t.Errorf("the peer got % x, want one ping", b)
 	}
 }

@@ -25,12 +25,16 @@ type splitter struct {
 	conns chan net.Conn // RawSocket's
 	done  chan struct{} // closed by Close
 	once  sync.Once
+	err   error // of Close
 }
 
-// Close closes both.
+// Close closes both. Whoever does so later is told the same.
 func (s *splitter) Close() error {
-	s.once.Do(func() { close(s.done) })
-	return s.Listener.Close()
+	s.once.Do(func() {
+		close(s.done)
+		s.err = s.Listener.Close()
+	})
+	return s.err
 }
 
 type webListener struct{ *splitter }

@@ -63,7 +63,10 @@ func TestOnePortTakesHTTPAndRawSocket(t *testing.T) {
 	}
 	_ = mute.Close()
 
-	if err := srv.Shutdown(context.Background()); err != nil {
+	if err := raw.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := srv.Shutdown(context.Background()); err != nil { // it closes web, which is closed
 		t.Error(err)
 	}
 	<-served
