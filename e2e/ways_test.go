@@ -44,10 +44,13 @@ func (l listener) host() string {
 	return host
 }
 
+// soon has the binary end at once when it ends: else the race detector sleeps for a second.
+const soon = "GORACE=atexit_sleep_ms=0"
+
 // serve runs the binary, which has n listeners. The first is the plain one, unless env says otherwise.
 func serve(tb testing.TB, n int, env ...string) (*process, []listener) {
 	tb.Helper()
-	p := start(tb, append([]string{"WAMPGATE_LISTEN=127.0.0.1:0"}, env...), binary)
+	p := start(tb, append([]string{soon, "WAMPGATE_LISTEN=127.0.0.1:0"}, env...), binary)
 	all := make([]listener, n)
 	for i := range all {
 		if err := json.Unmarshal([]byte(p.expect(`"message":"listening"`)), &all[i]); err != nil {
@@ -494,7 +497,7 @@ func TestBrokenCertificateLeavesTheOldOneAndIsLoggedOnce(t *testing.T) {
 
 func TestSIGHUPDoesNotEndTheGateway(t *testing.T) {
 	t.Run("without TLS", func(t *testing.T) {
-		gw, base := gateway(t)
+		gw, base := gateway(t, soon)
 		_ = gw.cmd.Process.Signal(syscall.SIGHUP)
 		_ = gw.cmd.Process.Signal(syscall.SIGTERM)
 		if status := gw.exit(); status != 0 {
@@ -532,10 +535,24 @@ func TestSIGHUPDoesNotEndTheGateway(t *testing.T) {
 		}
 		expect[*wampcore.Goodbye](callee)
 		callee.send(&wampcore.Goodbye{Reason: wampcore.CloseGoodbyeAndOut})
+		_, _ = callee.receive() // the end
 		if status := gw.exit(); status != 0 {
 			t.Errorf("the exit status is %d: %s", status, gw.cmd.ProcessState)
 		}
 	})
+}
+
+func TestGatewayThatEndsInGoodOrderSaysSo(t *testing.T) {
+	dir := directory(t)
+	env := newAuthority(t).newPair().env("WAMPGATE_LISTEN=127.0.0.1:0,127.0.0.1:0,127.0.0.1:0,unix:"+filepath.Join(dir, "s"),
+		"WAMPGATE_LISTEN_TLS=127.0.0.1:0,127.0.0.1:0,unix:"+filepath.Join(dir, "t"))
+	for range 60 { // the listeners are closed from several sides at once
+		gw, _ := serve(t, 7, env...)
+		_ = gw.cmd.Process.Signal(syscall.SIGTERM)
+		if status := gw.exit(); status != 0 {
+			t.Fatalf("the exit status is %d", status)
+		}
+	}
 }
 
 func TestAutobahnComesByRawSocketAndInBatches(t *testing.T) {
@@ -764,9 +781,28 @@ func TestAutobahnComesByLongPoll(t *testing.T) {
 	})
 }
 
+func TestAutobahnThatIsKilledLeavesInGoodOrder(t *testing.T) {
+	for kind, url := range map[string]func(listener) string{
+		"websocket": func(at listener) string { return at.WebSocket },
+		"rawsocket": func(at listener) string { return at.RawSocket },
+		"longpoll":  func(at listener) string { return at.HTTP + "/longpoll" },
+	} {
+		t.Run(kind, func(t *testing.T) {
+			_, at := serve(t, 1, "WAMPGATE_OPERATORS=anonymous")
+			p := works(t, at[0].HTTP, func() *process { return node(t, "ways_autobahn.js", kind, url(at[0]), "json") })
+			if body, status := curl(t, "-X", "POST", at[0].HTTP+"/v1/call/wamp.session.kill_all"); status != "200" {
+				t.Fatalf("%s %s", status, body)
+			}
+			if line := p.expect("ended"); line != "ended closed wamp.close.killed" {
+				t.Errorf("it says %q", line)
+			}
+		})
+	}
+}
+
 func TestShutdownReachesThosePolling(t *testing.T) {
 	t.Run("by hand", func(t *testing.T) {
-		gw, base := gateway(t)
+		gw, base := gateway(t, soon)
 		p := openPoll(t, base, wampcore.MessagePack, true)
 		p.hello()
 		type answer struct {
@@ -798,7 +834,7 @@ func TestShutdownReachesThosePolling(t *testing.T) {
 		}
 	})
 	t.Run("who does not ask", func(t *testing.T) {
-		gw, base := gateway(t)
+		gw, base := gateway(t, soon)
 		openPoll(t, base, wampcore.JSON, false).hello()
 		_ = gw.cmd.Process.Signal(syscall.SIGTERM)
 		began := time.Now()
@@ -807,7 +843,7 @@ func TestShutdownReachesThosePolling(t *testing.T) {
 		}
 	})
 	t.Run("autobahn-js", func(t *testing.T) {
-		gw, base := gateway(t)
+		gw, base := gateway(t, soon)
 		p := works(t, base, func() *process { return node(t, "ways_autobahn.js", "longpoll", base+"/longpoll", "json") })
 		_ = gw.cmd.Process.Signal(syscall.SIGTERM)
 		if line := p.expect("ended"); !strings.HasSuffix(line, string(wampcore.CloseSystemShutdown)) {
@@ -858,7 +894,7 @@ func TestCompressionIsOffByDefault(t *testing.T) {
 }
 
 func TestCompressionIsForThoseWhoOfferIt(t *testing.T) {
-	gw, base := gateway(t, "WAMPGATE_COMPRESSION=true")
+	gw, base := gateway(t, soon, "WAMPGATE_COMPRESSION=true")
 	url := webSocket(base)
 	for _, mode := range []websocket.CompressionMode{websocket.CompressionContextTakeover, websocket.CompressionNoContextTakeover} {
 		if got := extensions(t, url, mode); !strings.HasPrefix(got, "permessage-deflate") {
