@@ -120,6 +120,7 @@ func TestStreamsOutliveTheRouterElsewhere(t *testing.T) {
 
 	router = far()
 	stream.expect("wamp.gap")
+	waitFor(t, func() bool { return status(t, base+"/readyz") == 200 }) // calls and publications have a session of their own
 	if _, status := post(t, base+"/v1/publish/com.example.t", `{"args":["after"]}`); status != "200" {
 		t.Errorf("publish: %s", status)
 	}
