@@ -276,11 +276,21 @@ func TestPeersThatVanishAreCutByPings(t *testing.T) {
 func TestAutobahnThatIsSilentAnswersPings(t *testing.T) {
 	for name, start := range map[string]func(testing.TB, listener) *process{
 		"javascript": func(tb testing.TB, at listener) *process {
+			tb.Helper()
 			return node(tb, "ways_autobahn.js", "websocket", at.WebSocket, "json")
 		},
-		"javascript by RawSocket": func(tb testing.TB, at listener) *process { return rawAutobahn(tb, at.RawSocket, "json") },
-		"python":                  func(tb testing.TB, at listener) *process { return component(tb, at.WebSocket, "json") },
-		"python by RawSocket":     func(tb testing.TB, at listener) *process { return component(tb, at.RawSocket, "json") },
+		"javascript by RawSocket": func(tb testing.TB, at listener) *process {
+			tb.Helper()
+			return rawAutobahn(tb, at.RawSocket, "json")
+		},
+		"python": func(tb testing.TB, at listener) *process {
+			tb.Helper()
+			return component(tb, at.WebSocket, "json")
+		},
+		"python by RawSocket": func(tb testing.TB, at listener) *process {
+			tb.Helper()
+			return component(tb, at.RawSocket, "json")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const ping = 100 * time.Millisecond

@@ -767,12 +767,12 @@ func TestLongPollByHand(t *testing.T) {
 
 func TestAutobahnComesByLongPoll(t *testing.T) {
 	_, base := gateway(t)
-	client := works(t, base, func() *process { return node(t, "ways_autobahn.js", "longpoll", base+"/longpoll", "json") })
+	p := works(t, base, func() *process { return node(t, "ways_autobahn.js", "longpoll", base+"/longpoll", "json") })
 	post(t, base+"/v1/publish/com.example.bye", "")
-	if line := client.expect("ended"); line != "ended closed "+string(wampcore.CloseGoodbyeAndOut) {
+	if line := p.expect("ended"); line != "ended closed "+string(wampcore.CloseGoodbyeAndOut) {
 		t.Errorf("it says %q", line)
 	}
-	if status := client.exit(); status != 0 {
+	if status := p.exit(); status != 0 {
 		t.Errorf("its exit status is %d", status)
 	}
 	waitFor(t, func() bool {
@@ -798,6 +798,34 @@ func TestAutobahnThatIsKilledLeavesInGoodOrder(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestThosePollingMayAnswerGoodbye(t *testing.T) {
+	_, base := gateway(t, "WAMPGATE_OPERATORS=anonymous")
+	var parting sync.WaitGroup
+	for range 50 {
+		p := openPoll(t, base, wampcore.JSON, false)
+		p.hello()
+		parting.Go(func() {
+			status, body := p.post("receive", nil)
+			for status == http.StatusNoContent {
+				status, body = p.post("receive", nil)
+			}
+			if status != http.StatusOK || !bytes.HasPrefix(body, []byte("[6,")) {
+				t.Errorf("got %d %s, want GOODBYE", status, body)
+			}
+			for _, last := range []struct{ action, body string }{{"send", `[6,{},"wamp.close.goodbye_and_out"]`}, {"close", ""}} {
+				status, body = p.post(last.action, []byte(last.body))
+				if status != http.StatusNoContent && (last.action != "close" || status != http.StatusNotFound) {
+					t.Errorf("%s: %d %s", last.action, status, body)
+				}
+			}
+		})
+	}
+	if body, status := curl(t, "-X", "POST", base+"/v1/call/wamp.session.kill_all"); status != "200" {
+		t.Errorf("%s %s", status, body)
+	}
+	parting.Wait()
 }
 
 func TestShutdownReachesThosePolling(t *testing.T) {
@@ -937,14 +965,12 @@ func TestCompressionIsForThoseWhoOfferIt(t *testing.T) {
 	}
 
 	// ws, which Autobahn|JS and wampy use, and Autobahn|Python offer it on their own.
-	var clients []*process
 	for _, start := range []func() *process{
 		func() *process { return node(t, "ways_autobahn.js", "websocket", url, "msgpack") },
 		func() *process { return node(t, "ways_wampy.js", url, "cbor") },
 		func() *process { return component(t, url, "json") },
 	} {
 		p := works(t, base, start)
-		clients = append(clients, p)
 		_ = p.cmd.Process.Kill() // its procedure is the next one's
 		_ = p.exit()
 		waitFor(t, func() bool {

@@ -18,7 +18,7 @@ import (
 const (
 	pollHold = 10 * time.Second // that a receive request waits for something: Autobahn's client waits for 12 s
 	pollGone = 30 * time.Second // without a receive request, until the peer counts as gone
-	pollPart = time.Second / 2  // to answer GOODBYE
+	pollPart = 2 * time.Second  // to answer GOODBYE, and to close what is closed
 	maxOpen  = 4 << 10          // bytes of an open request
 )
 
@@ -33,15 +33,16 @@ type LongPoll struct {
 	accept func(*Conn, *http.Request)
 	quota  quota
 
-	mu    sync.Mutex
-	polls map[string]*poll
+	mu     sync.Mutex
+	polls  map[string]*poll
+	parted map[string]struct{} // ended by GOODBYE a moment ago
 }
 
 // NewLongPoll returns a handler that passes each new transport to accept, which must not wait. There are no more than
 // total transports at once, and perAddress from one address; 0 is no bound.
 func NewLongPoll(cfg Config, total, perAddress int, accept func(c *Conn, r *http.Request)) *LongPoll {
 	return &LongPoll{
-		cfg: cfg.withDefaults(), accept: accept, polls: map[string]*poll{},
+		cfg: cfg.withDefaults(), accept: accept, polls: map[string]*poll{}, parted: map[string]struct{}{},
 		quota: quota{total: total, perAddress: perAddress},
 	}
 }
@@ -61,10 +62,13 @@ func (l *LongPoll) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var p *poll
+	parted := false
 	if len(path) > 1 {
-		p = l.find(path[len(path)-2])
+		p, parted = l.find(path[len(path)-2])
 	}
 	switch {
+	case parted && (action == "send" || action == "close"): // the peer's last word, which nobody reads any more
+		w.WriteHeader(http.StatusNoContent)
 	case p == nil:
 		http.Error(w, "there is no such transport, or it is closed: open another", http.StatusNotFound)
 	case action == "receive":
@@ -72,7 +76,6 @@ func (l *LongPoll) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case action == "send":
 		p.send(w, r)
 	case action == "close":
-		p.parted()
 		p.fail(io.EOF)
 		w.WriteHeader(http.StatusNoContent)
 	default:
@@ -80,10 +83,23 @@ func (l *LongPoll) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (l *LongPoll) find(id string) *poll {
+func (l *LongPoll) find(id string) (p *poll, parted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.polls[id]
+	_, parted = l.parted[id]
+	return l.polls[id], parted
+}
+
+// part lets the peer of a transport that ends now answer, for a while.
+func (l *LongPoll) part(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.parted[id] = struct{}{}
+	time.AfterFunc(pollPart, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.parted, id)
+	})
 }
 
 func (l *LongPoll) open(w http.ResponseWriter, r *http.Request) {
@@ -157,7 +173,6 @@ type poll struct {
 	out     [][]byte      // bodies of answers that wait for receive requests
 	changed chan struct{} // closed, and made anew, when out changes, or writing ends
 	goodbye bool          // the last message was GOODBYE
-	parting chan struct{} // closed when the peer has said its last word, once there was ours; nil before
 	turn    int           // of the receive request that came last, and is the only one to get something
 	writing int           // receive requests that write their answers
 	err     error         // why it is over
@@ -199,7 +214,7 @@ func (p *poll) send(w http.ResponseWriter, r *http.Request) {
 	case p.sending <- struct{}{}:
 		defer func() { <-p.sending }()
 	case <-p.gone:
-		http.Error(w, "the transport is closed", http.StatusGone)
+		p.late(w)
 		return
 	case <-r.Context().Done():
 		return
@@ -217,15 +232,11 @@ func (p *poll) send(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the body did not come whole", http.StatusBadRequest)
 		return
 	}
-	if p.parted() { // nobody reads it any more
-		w.WriteHeader(http.StatusNoContent)
-		return
-	}
 	po := &post{body, make(chan error, 1)}
 	select {
 	case p.posts <- po:
 	case <-p.gone:
-		http.Error(w, "the transport is closed", http.StatusGone)
+		p.late(w)
 		return
 	case <-r.Context().Done():
 		return
@@ -233,13 +244,23 @@ func (p *poll) send(w http.ResponseWriter, r *http.Request) {
 	select {
 	case err = <-po.taken:
 	case <-p.gone:
-		err = errors.New("the transport is closed")
+		p.late(w)
+		return
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// late answers a send request that comes when the transport is over: what it says may be the answer to GOODBYE.
+func (p *poll) late(w http.ResponseWriter) {
+	if _, parted := p.l.find(p.id); parted {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	http.Error(w, "the transport is closed", http.StatusGone)
 }
 
 // receive answers with what waits, or with nothing after a while, or when another receive request comes.
@@ -383,39 +404,14 @@ func (p *poll) Flush() error {
 // Interrupt wakes the reader.
 func (p *poll) Interrupt() { p.once.Do(func() { close(p.woken) }) }
 
-// Close ends the transport. What was flushed is on its way. A peer that was said GOODBYE gets a little time to answer.
-func (p *poll) Close(grace time.Duration) error {
+// Close ends the transport. What was flushed is on its way. A peer that was said GOODBYE may still answer, to nobody.
+func (p *poll) Close(time.Duration) error {
 	p.mu.Lock()
-	if !p.goodbye {
-		grace = 0
-	}
-	p.parting = make(chan struct{})
-	parting := p.parting
+	goodbye := p.goodbye && p.err == nil
 	p.mu.Unlock()
-	if grace > 0 {
-		timer := time.NewTimer(min(grace, pollPart))
-		defer timer.Stop()
-		select {
-		case <-parting:
-		case <-p.gone:
-		case <-timer.C:
-		}
+	if goodbye {
+		p.l.part(p.id)
 	}
 	p.fail(wampcore.ErrClosed)
 	return nil
-}
-
-// parted ends the wait for the peer's last word, if there is one. It reports whether Close was called.
-func (p *poll) parted() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.parting == nil {
-		return false
-	}
-	select {
-	case <-p.parting:
-	default:
-		close(p.parting)
-	}
-	return true
 }
