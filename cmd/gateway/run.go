@@ -210,7 +210,7 @@ func (g *gateway) listen(ctx context.Context) error {
 	ops := g.newServer(httpapi.Ops(g.api()))
 	ops.ReadTimeout = g.cfg.HelloTimeout // probes have no bodies
 	g.serve(ops, l)
-	g.log.Info().Str("http", "http://"+l.Addr().String()).Msg("listening for probes")
+	g.log.Info().EmbedObject(urls(l.Addr(), false, func(string) bool { return false })).Msg("listening for probes")
 	return nil
 }
 
