@@ -129,8 +129,8 @@ func (b *Bridge) redialer(u use) *client.Redialer {
 // blip is how long a request waits for a session that was lost.
 const blip = 500 * time.Millisecond
 
-// session returns the session of a realm's calls and publications. The first who wants it has it opened; the others wait for that. A realm that the
-// router refuses is forgotten, unless it is kept.
+// session returns the session of a realm's calls and publications. The first who wants it has it opened; the others wait for
+// that. A realm that the router refuses is forgotten, unless it is kept.
 func (b *Bridge) session(ctx context.Context, realm wampcore.URI) (*client.Session, error) {
 	s, _, err := b.join(ctx, use{realm: realm})
 	return s, err

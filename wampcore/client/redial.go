@@ -92,34 +92,30 @@ func Redial(cfg RedialConfig) *Redialer {
 
 // Session returns the open session, or an ErrDown that says why there is none.
 func (r *Redialer) Session() (*Session, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.session == nil || r.session.Err() != nil {
-		return nil, r.down()
-	}
-	return r.session, nil
+	s, _, err := r.current()
+	return s, err
 }
 
-func (r *Redialer) down() error {
+// current returns also what is closed when there is something else to return.
+func (r *Redialer) current() (s *Session, changed <-chan struct{}, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err = r.err
 	if r.session != nil {
-		return fmt.Errorf("%w: %w", ErrDown, r.session.Err())
+		err = r.session.Err()
 	}
-	return fmt.Errorf("%w: %w", ErrDown, r.err)
+	if err != nil {
+		return nil, r.changed, fmt.Errorf("%w: %w", ErrDown, err)
+	}
+	return r.session, r.changed, nil
 }
 
 // Wait waits for a session until ctx ends: then it returns an ErrDown that says why there is none.
 func (r *Redialer) Wait(ctx context.Context) (*Session, error) {
 	for {
-		s, err := r.Session()
+		s, changed, err := r.current()
 		if err == nil {
 			return s, nil
-		}
-		r.mu.Lock()
-		changed := r.changed
-		ready := r.session != nil && r.session.Err() == nil
-		r.mu.Unlock()
-		if ready {
-			continue
 		}
 		select {
 		case <-changed:
@@ -136,6 +132,8 @@ func (r *Redialer) Ready(ctx context.Context) (*Session, error) {
 	select {
 	case <-r.first:
 		return r.Session()
+	case <-r.done:
+		return nil, ErrClosed
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

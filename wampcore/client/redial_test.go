@@ -322,6 +322,11 @@ func TestClosedRedialerOpensNoOtherSession(t *testing.T) {
 				if len(t.dials) != before {
 					t.Error("it dials on")
 				}
+				for _, wait := range []func(context.Context) (*client.Session, error){t.r.Wait, t.r.Ready} {
+					if _, err := wait(t.Context()); err == nil {
+						t.Error("there is a session")
+					}
+				}
 				_, err := t.r.Wait(t.Context())
 				expectErr(t, err, client.ErrClosed)
 			})

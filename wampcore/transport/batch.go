@@ -32,6 +32,8 @@ func (p protocol) String() string {
 const (
 	recordSeparator   = 0x1e
 	autobahnSeparator = 0x18
+
+	separators = "\x1e\x18"
 )
 
 // batch puts messages together into one frame, and takes such frames apart. JSON messages are each ended by an octet that
@@ -63,14 +65,11 @@ func (s *batch) next() ([]byte, error) {
 
 func (s *batch) cut(b []byte) (message, rest []byte, err error) {
 	if s.encoding.Text() {
-		end := bytes.IndexByte(b, recordSeparator)
-		if end < 0 {
-			end = bytes.IndexByte(b, autobahnSeparator)
-			s.autobahn.Store(end >= 0)
-		}
+		end := bytes.IndexAny(b, separators) // either, so that no message looks through the whole frame for the other
 		if end < 0 {
 			return nil, nil, wampcore.Violation("a batch of messages has to have one at least, and 0x1E at the end of each")
 		}
+		s.autobahn.Store(b[end] == autobahnSeparator)
 		return b[:end], b[end+1:], nil
 	}
 	if len(b) < 4 || uint64(binary.BigEndian.Uint32(b)) > uint64(len(b)-4) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/coder/websocket"
@@ -75,6 +76,45 @@ func TestBatchIsTakenApartAndAnsweredAsThePeerSeparates(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestSeparatorsMayBeMixed(t *testing.T) {
+	s := serve(t, transport.Config{})
+	ws := s.batched(t, wampcore.JSON)
+	near := s.accept(t)
+	m := encoded(wampcore.JSON, event(50))
+	if err := ws.Write(t.Context(), websocket.MessageText, append(pack(wampcore.JSON, 0x18, m), pack(wampcore.JSON, 0x1e, m)...)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got := receive(t, near, wampcore.JSON); !bytes.Equal(got, m) {
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
+// BenchmarkBatchOfAutobahns has a cost for each message that does not grow with the batch.
+func BenchmarkBatchOfAutobahns(b *testing.B) {
+	m := encoded(wampcore.JSON, event(1))
+	for _, n := range []int{100, 10_000, 100_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			s := serve(b, transport.Config{})
+			ws := s.batched(b, wampcore.JSON)
+			near := s.accept(b)
+			frame := bytes.Repeat(append(bytes.Clone(m), 0x18), n)
+			for b.Loop() {
+				if err := ws.Write(b.Context(), websocket.MessageText, frame); err != nil {
+					b.Fatal(err)
+				}
+				for range n {
+					if _, err := near.Receive(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/message")
+		})
 	}
 }
 

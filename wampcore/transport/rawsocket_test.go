@@ -411,3 +411,64 @@ func FuzzRawFrames(f *testing.F) {
 		_ = near.Close(0)
 	})
 }
+
+func TestStallWithinALargeMessageIsGivenUpAtBothEnds(t *testing.T) {
+	cfg := transport.Config{PingInterval: 50 * time.Millisecond}
+	half := rawFrame(0, encoded(wampcore.JSON, event(1<<20)))[:1<<19]
+	gaveUp := func(c *transport.Conn, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() {
+			_, err := c.Receive()
+			_ = c.Close(0)
+			done <- err
+		}()
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		select {
+		case err := <-done:
+			if err == nil {
+				t.Error("half a message was taken for one")
+			}
+		case <-timer.C:
+			t.Error("it waits on")
+		}
+	}
+	raw := serveRaw(t, "tcp", cfg, nil)
+	c, _ := raw.bytesOf(t, "\x7f\xf1\x00\x00")
+	if _, err := c.Write(half); err != nil {
+		t.Fatal(err)
+	}
+	gaveUp(raw.accept(t))
+
+	web := serve(t, cfg)
+	wc, _ := web.raw(t, nil)
+	large := frame(0x81, encoded(wampcore.JSON, event(1<<20)))
+	if _, err := wc.Write(large[:1<<19]); err != nil {
+		t.Fatal(err)
+	}
+	gaveUp(web.accept(t), nil)
+
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	served := make(chan struct{})
+	go func() { // a router that stalls
+		defer close(served)
+		nc, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer func() { _ = nc.Close() }()
+		_, _ = io.ReadFull(nc, make([]byte, 4))
+		_, _ = nc.Write(append([]byte("\x7f\xf1\x00\x00"), half...))
+		_, _ = io.Copy(io.Discard, nc)
+	}()
+	gaveUp(transport.Dial(t.Context(), "tcp://"+l.Addr().String(), cfg))
+	<-served
+}
