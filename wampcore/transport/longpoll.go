@@ -244,8 +244,12 @@ func (p *poll) send(w http.ResponseWriter, r *http.Request) {
 	select {
 	case err = <-po.taken:
 	case <-p.gone:
-		p.late(w)
-		return
+		select { // what the reader said of the body before it ended the transport is the answer
+		case err = <-po.taken:
+		default:
+			p.late(w)
+			return
+		}
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)

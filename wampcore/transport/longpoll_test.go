@@ -239,6 +239,20 @@ func TestLongPollMessageThatIsLostEndsTheTransport(t *testing.T) {
 	}
 }
 
+func TestLongPollBodyThatIsNoMessageIsSaidSoThoughTheTransportEndsByIt(t *testing.T) {
+	s := servePolls(t, transport.Config{}, 0)
+	for range 100 { // the answer and the end race
+		path, c := s.open(t, "wamp.2.json")
+		go func() {
+			_, _ = c.Receive()
+			_ = c.Close(0)
+		}()
+		if status, _ := s.post(t, path+"/send", []byte(`{"no":"message"}`)); status != http.StatusBadRequest {
+			t.Fatalf("got %d", status)
+		}
+	}
+}
+
 // broken is a client that is gone.
 type broken struct{ *httptest.ResponseRecorder }
 
