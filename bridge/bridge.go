@@ -17,13 +17,13 @@ var ErrDraining = errors.New("the gateway shuts down")
 
 // Config says how the bridge reaches a router. Dial is required.
 type Config struct {
-	Dial         func(ctx context.Context) (wampcore.Transport, error)
-	Shared       bool // the streams of a realm share a session, as is right for a router elsewhere; else each has its own
+	Dial         func(ctx context.Context, p Principal) (wampcore.Transport, error)
+	Shared       bool // the streams of a principal share a session, as is right for a router elsewhere; else each has its own
 	StreamEvents int  // that wait for one stream's reader; default 1024
 	StreamBytes  int  // the same in bytes; default 4 MiB
 
-	OnUp   func(realm wampcore.URI)          // a realm has a session, also after a loss; optional
-	OnDown func(realm wampcore.URI, _ error) // it was lost, or an attempt to open it failed; optional
+	OnUp   func(p Principal)          // a principal has a session, also after a loss; optional
+	OnDown func(p Principal, _ error) // it was lost, or an attempt to open it failed; optional
 }
 
 // Bridge does what HTTP requests ask for. Its methods may be called by any number of goroutines.
@@ -32,7 +32,7 @@ type Bridge struct {
 
 	mu       sync.Mutex
 	sessions map[use]*client.Redialer // only those that were joined, or are kept
-	kept     map[wampcore.URI]bool
+	kept     map[Principal]bool
 	streams  map[*Stream]struct{}
 	standing map[*client.Standing]*Stream // of streams that share a session
 	draining bool
@@ -41,7 +41,8 @@ type Bridge struct {
 // use is what a session is for. Streams do not share the one of the calls and publications: a router does not give a session
 // what that has published itself.
 type use struct {
-	realm   wampcore.URI
+	Principal
+
 	streams bool
 }
 
@@ -54,20 +55,20 @@ func New(cfg Config) *Bridge {
 		cfg.StreamBytes = 4 << 20
 	}
 	if cfg.OnUp == nil {
-		cfg.OnUp = func(wampcore.URI) {}
+		cfg.OnUp = func(Principal) {}
 	}
 	if cfg.OnDown == nil {
-		cfg.OnDown = func(wampcore.URI, error) {}
+		cfg.OnDown = func(Principal, error) {}
 	}
 	return &Bridge{
-		cfg: cfg, sessions: map[use]*client.Redialer{}, kept: map[wampcore.URI]bool{},
+		cfg: cfg, sessions: map[use]*client.Redialer{}, kept: map[Principal]bool{},
 		streams: map[*Stream]struct{}{}, standing: map[*client.Standing]*Stream{},
 	}
 }
 
 // Call calls a procedure. What fails is a *wampcore.Error.
-func (b *Bridge) Call(ctx context.Context, realm, procedure wampcore.URI, req CallRequest) (wampcore.Payload, error) {
-	s, err := b.session(ctx, realm)
+func (b *Bridge) Call(ctx context.Context, p Principal, procedure wampcore.URI, req CallRequest) (wampcore.Payload, error) {
+	s, err := b.session(ctx, p)
 	if err != nil {
 		return wampcore.Payload{}, err
 	}
@@ -75,28 +76,28 @@ func (b *Bridge) Call(ctx context.Context, realm, procedure wampcore.URI, req Ca
 }
 
 // Publish publishes and returns the publication's id, 0 where it is not acknowledged.
-func (b *Bridge) Publish(ctx context.Context, realm, topic wampcore.URI, req PublishRequest) (wampcore.ID, error) {
-	s, err := b.session(ctx, realm)
+func (b *Bridge) Publish(ctx context.Context, p Principal, topic wampcore.URI, req PublishRequest) (wampcore.ID, error) {
+	s, err := b.session(ctx, p)
 	if err != nil {
 		return 0, err
 	}
 	return s.Publish(ctx, topic, req.Payload, req.Options)
 }
 
-// Keep opens a realm's session now, and for as long as it takes: Up tells.
-func (b *Bridge) Keep(realm wampcore.URI) {
+// Keep opens a principal's session now, and for as long as it takes: Up tells.
+func (b *Bridge) Keep(p Principal) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.draining {
-		b.kept[realm] = true
-		b.redialer(use{realm: realm})
+		b.kept[p] = true
+		b.redialer(use{Principal: p})
 	}
 }
 
-// Up reports whether a realm has a session.
-func (b *Bridge) Up(realm wampcore.URI) bool {
+// Up reports whether a principal has a session.
+func (b *Bridge) Up(p Principal) bool {
 	b.mu.Lock()
-	r := b.sessions[use{realm: realm}]
+	r := b.sessions[use{Principal: p}]
 	b.mu.Unlock()
 	if r == nil {
 		return false
@@ -111,15 +112,15 @@ func (b *Bridge) redialer(u use) *client.Redialer {
 		return r
 	}
 	cfg := client.RedialConfig{
-		Dial:       b.cfg.Dial,
-		Session:    client.Config{Realm: u.realm, Agent: agent},
+		Dial:       func(ctx context.Context) (wampcore.Transport, error) { return b.cfg.Dial(ctx, u.Principal) },
+		Session:    client.Config{Realm: u.Realm, Agent: agent},
 		Timeout:    joinTimeout,
 		OnRestored: b.restored,
 		OnRevoked:  b.revoked,
 	}
 	if !u.streams {
-		cfg.OnUp = func(*client.Session) { b.cfg.OnUp(u.realm) }
-		cfg.OnDown = func(err error) { b.cfg.OnDown(u.realm, err) }
+		cfg.OnUp = func(*client.Session) { b.cfg.OnUp(u.Principal) }
+		cfg.OnDown = func(err error) { b.cfg.OnDown(u.Principal, err) }
 	}
 	r := client.Redial(cfg)
 	b.sessions[u] = r
@@ -129,10 +130,10 @@ func (b *Bridge) redialer(u use) *client.Redialer {
 // blip is how long a request waits for a session that was lost.
 const blip = 500 * time.Millisecond
 
-// session returns the session of a realm's calls and publications. The first who wants it has it opened; the others wait for
+// session returns the session of a principal's calls and publications. The first who wants it has it opened; the others wait for
 // that. A realm that the router refuses is forgotten, unless it is kept.
-func (b *Bridge) session(ctx context.Context, realm wampcore.URI) (*client.Session, error) {
-	s, _, err := b.join(ctx, use{realm: realm})
+func (b *Bridge) session(ctx context.Context, p Principal) (*client.Session, error) {
+	s, _, err := b.join(ctx, use{Principal: p})
 	return s, err
 }
 
@@ -143,7 +144,7 @@ func (b *Bridge) join(ctx context.Context, u use) (*client.Session, *client.Redi
 		return nil, nil, ErrDraining
 	}
 	r := b.redialer(u) //nolint:contextcheck // it outlives the request
-	kept := b.kept[u.realm]
+	kept := b.kept[u.Principal]
 	b.mu.Unlock()
 	s, err := r.Ready(ctx)
 	if refusal, ok := errors.AsType[*wampcore.Error](err); ok && refusal.URI == wampcore.ErrNoSuchRealm {
@@ -175,14 +176,14 @@ func (b *Bridge) forget(u use, r *client.Redialer) {
 const agent = "wampgate-http"
 
 // own opens a session for one purpose.
-func (b *Bridge) own(ctx context.Context, realm wampcore.URI, change ...func(*client.Config)) (*client.Session, error) {
+func (b *Bridge) own(ctx context.Context, p Principal, change ...func(*client.Config)) (*client.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	t, err := b.cfg.Dial(ctx)
+	t, err := b.cfg.Dial(ctx, p)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", client.ErrDown, err)
 	}
-	cfg := client.Config{Realm: realm, Agent: agent}
+	cfg := client.Config{Realm: p.Realm, Agent: agent}
 	for _, f := range change {
 		f(&cfg)
 	}

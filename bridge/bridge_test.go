@@ -20,6 +20,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const realm1 wampcore.URI = "realm1"
 
+var anybody = bridge.Principal{Realm: realm1}
+
 // network is a way to a router that can be lost.
 type network struct {
 	testing.TB
@@ -39,7 +41,7 @@ func connect(tb testing.TB, shared bool) *network {
 		tb.Fatal(err)
 	}
 	n := &network{TB: tb, router: r, ups: make(chan wampcore.URI, 100)}
-	n.b = bridge.New(bridge.Config{Dial: n.dial, Shared: shared, OnUp: func(realm wampcore.URI) { n.ups <- realm }})
+	n.b = bridge.New(bridge.Config{Dial: n.dial, Shared: shared, OnUp: func(p bridge.Principal) { n.ups <- p.Realm }})
 	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -53,7 +55,7 @@ func connect(tb testing.TB, shared bool) *network {
 	return n
 }
 
-func (n *network) dial(context.Context) (wampcore.Transport, error) {
+func (n *network) dial(context.Context, bridge.Principal) (wampcore.Transport, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.down != nil {
@@ -81,7 +83,7 @@ func (n *network) stream(topics ...wampcore.URI) *bridge.Stream {
 	for i, uri := range topics {
 		all[i].URI = uri
 	}
-	s, err := n.b.Stream(n.Context(), realm1, all)
+	s, err := n.b.Stream(n.Context(), anybody, all)
 	if err != nil {
 		n.Fatal(err)
 	}
@@ -92,7 +94,7 @@ func (n *network) stream(topics ...wampcore.URI) *bridge.Stream {
 func (n *network) publish(topic wampcore.URI) {
 	n.Helper()
 	req := bridge.PublishRequest{Options: wampcore.PublishOptions{Acknowledge: true}}
-	if _, err := n.b.Publish(n.Context(), realm1, topic, req); err != nil {
+	if _, err := n.b.Publish(n.Context(), anybody, topic, req); err != nil {
 		n.Fatal(err)
 	}
 }
@@ -133,7 +135,7 @@ func sessions(n *network) int {
 
 func TestSharedStreamOutlivesALossAndSaysThatEventsMayBeMissing(t *testing.T) {
 	n := connect(t, true)
-	n.b.Keep(realm1)
+	n.b.Keep(anybody)
 	<-n.ups
 	s := n.stream("com.example.a", "com.example.b")
 	n.publish("com.example.a") // what the gateway publishes itself, too
@@ -169,25 +171,25 @@ func TestStreamsShareASessionWhereTheRouterIsElsewhere(t *testing.T) {
 
 func TestRequestsWithoutARouterFailAndAreServedWhenItIsBack(t *testing.T) {
 	n := connect(t, true)
-	n.b.Keep(realm1)
+	n.b.Keep(anybody)
 	<-n.ups
-	if !n.b.Up(realm1) || n.b.Up("realm2") {
+	if !n.b.Up(anybody) || n.b.Up(bridge.Principal{Realm: "realm2"}) {
 		t.Error("Up is not told right")
 	}
 	n.cut(errors.New("no route"))
 	ask := func() error {
-		_, err := n.b.Call(t.Context(), realm1, "wamp.session.count", bridge.CallRequest{})
+		_, err := n.b.Call(t.Context(), anybody, "wamp.session.count", bridge.CallRequest{})
 		return err
 	}
 	for !errors.Is(ask(), client.ErrDown) { // until the loss is noticed
 	}
-	if n.b.Up(realm1) {
+	if n.b.Up(anybody) {
 		t.Error("it is told to be up")
 	}
-	if _, err := n.b.Stream(t.Context(), realm1, []bridge.Topic{{URI: "t"}}); !errors.Is(err, client.ErrDown) {
+	if _, err := n.b.Stream(t.Context(), anybody, []bridge.Topic{{URI: "t"}}); !errors.Is(err, client.ErrDown) {
 		t.Errorf("stream: got %v", err)
 	}
-	if _, _, err := n.b.Retained(t.Context(), realm1, "t"); !errors.Is(err, client.ErrDown) {
+	if _, _, err := n.b.Retained(t.Context(), anybody, "t"); !errors.Is(err, client.ErrDown) {
 		t.Errorf("retained: got %v", err)
 	}
 	n.cut(nil)
@@ -200,7 +202,7 @@ func TestRequestsWithoutARouterFailAndAreServedWhenItIsBack(t *testing.T) {
 func TestRealmThatTheRouterRefusesIsForgotten(t *testing.T) {
 	n := connect(t, true)
 	for range 3 {
-		_, err := n.b.Call(t.Context(), "nowhere", "p", bridge.CallRequest{})
+		_, err := n.b.Call(t.Context(), bridge.Principal{Realm: "nowhere"}, "p", bridge.CallRequest{})
 		if e, ok := errors.AsType[*wampcore.Error](err); !ok || e.URI != wampcore.ErrNoSuchRealm {
 			t.Errorf("got %v", err)
 		}
@@ -252,7 +254,7 @@ func TestOpenCallsFinishWhenTheBridgeCloses(t *testing.T) {
 	}
 	answered := make(chan string, 1)
 	go func() {
-		p, err := n.b.Call(context.Background(), realm1, "slow", bridge.CallRequest{})
+		p, err := n.b.Call(context.Background(), anybody, "slow", bridge.CallRequest{})
 		if err != nil {
 			answered <- err.Error()
 			return
@@ -263,7 +265,7 @@ func TestOpenCallsFinishWhenTheBridgeCloses(t *testing.T) {
 	closed := make(chan error, 1)
 	go func() { closed <- n.b.Close(context.Background()) }()
 	for !errors.Is(func() error {
-		_, err := n.b.Publish(t.Context(), realm1, "t", bridge.PublishRequest{})
+		_, err := n.b.Publish(t.Context(), anybody, "t", bridge.PublishRequest{})
 		return err
 	}(), bridge.ErrDraining) {
 	}

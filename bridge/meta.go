@@ -26,12 +26,12 @@ const (
 )
 
 // meta calls one of the router's own procedures and decodes its first result into out, if that is not nil.
-func (b *Bridge) meta(ctx context.Context, realm, procedure wampcore.URI, args []any, kwargs map[string]any, out any) error {
+func (b *Bridge) meta(ctx context.Context, p Principal, procedure wampcore.URI, args []any, kwargs map[string]any, out any) error {
 	in, err := wampcore.NewPayload(wampcore.JSON, args, kwargs)
 	if err != nil {
 		return err
 	}
-	res, err := b.Call(ctx, realm, procedure, CallRequest{Payload: in})
+	res, err := b.Call(ctx, p, procedure, CallRequest{Payload: in})
 	if err != nil || out == nil {
 		return err
 	}
@@ -42,20 +42,20 @@ func (b *Bridge) meta(ctx context.Context, realm, procedure wampcore.URI, args [
 }
 
 // Sessions returns the ids of a realm's sessions in rising order.
-func (b *Bridge) Sessions(ctx context.Context, realm wampcore.URI) (ids []wampcore.ID, err error) {
-	err = b.meta(ctx, realm, "wamp.session.list", nil, nil, &ids)
+func (b *Bridge) Sessions(ctx context.Context, p Principal) (ids []wampcore.ID, err error) {
+	err = b.meta(ctx, p, "wamp.session.list", nil, nil, &ids)
 	slices.Sort(ids)
 	return ids, err
 }
 
 // Session returns what the router says of a session, in JSON.
-func (b *Bridge) Session(ctx context.Context, realm wampcore.URI, id wampcore.ID) (described json.RawMessage, err error) {
-	err = b.meta(ctx, realm, "wamp.session.get", []any{id}, nil, &described)
+func (b *Bridge) Session(ctx context.Context, p Principal, id wampcore.ID) (described json.RawMessage, err error) {
+	err = b.meta(ctx, p, "wamp.session.get", []any{id}, nil, &described)
 	return described, err
 }
 
 // Kill ends a session. reason and message may be empty.
-func (b *Bridge) Kill(ctx context.Context, realm wampcore.URI, id wampcore.ID, reason wampcore.URI, message string) error {
+func (b *Bridge) Kill(ctx context.Context, p Principal, id wampcore.ID, reason wampcore.URI, message string) error {
 	kwargs := map[string]any{}
 	if reason != "" {
 		kwargs["reason"] = reason
@@ -63,13 +63,13 @@ func (b *Bridge) Kill(ctx context.Context, realm wampcore.URI, id wampcore.ID, r
 	if message != "" {
 		kwargs["message"] = message
 	}
-	return b.meta(ctx, realm, "wamp.session.kill", []any{id}, kwargs, nil)
+	return b.meta(ctx, p, "wamp.session.kill", []any{id}, kwargs, nil)
 }
 
 // List returns a realm's registrations or subscriptions in rising order of their ids.
-func (b *Bridge) List(ctx context.Context, realm wampcore.URI, kind Kind) ([]Entry, error) {
+func (b *Bridge) List(ctx context.Context, p Principal, kind Kind) ([]Entry, error) {
 	var lists map[string][]wampcore.ID
-	if err := b.meta(ctx, realm, wampcore.URI("wamp."+kind+".list"), nil, nil, &lists); err != nil {
+	if err := b.meta(ctx, p, wampcore.URI("wamp."+kind+".list"), nil, nil, &lists); err != nil {
 		return nil, err
 	}
 	var all []Entry
@@ -83,14 +83,14 @@ func (b *Bridge) List(ctx context.Context, realm wampcore.URI, kind Kind) ([]Ent
 }
 
 // Describe returns what the router says of a registration or a subscription, with the ids of the sessions on it, in JSON.
-func (b *Bridge) Describe(ctx context.Context, realm wampcore.URI, kind Kind, id wampcore.ID) (json.RawMessage, error) {
+func (b *Bridge) Describe(ctx context.Context, p Principal, kind Kind, id wampcore.ID) (json.RawMessage, error) {
 	members := map[Kind]string{Registrations: "callees", Subscriptions: "subscribers"}[kind]
 	described := map[string]json.RawMessage{}
-	if err := b.meta(ctx, realm, wampcore.URI("wamp."+kind+".get"), []any{id}, nil, &described); err != nil {
+	if err := b.meta(ctx, p, wampcore.URI("wamp."+kind+".get"), []any{id}, nil, &described); err != nil {
 		return nil, err
 	}
 	var ids json.RawMessage
-	if err := b.meta(ctx, realm, wampcore.URI("wamp."+string(kind)+".list_"+members), []any{id}, nil, &ids); err != nil {
+	if err := b.meta(ctx, p, wampcore.URI("wamp."+string(kind)+".list_"+members), []any{id}, nil, &ids); err != nil {
 		return nil, err
 	}
 	described[members] = ids
@@ -99,8 +99,8 @@ func (b *Bridge) Describe(ctx context.Context, realm wampcore.URI, kind Kind, id
 
 // Retained returns the event that a topic retains, in JSON, and its publication; nil if there is none. It asks on a session
 // of its own: a router does not give a session what that has published itself.
-func (b *Bridge) Retained(ctx context.Context, realm, topic wampcore.URI) (json.RawMessage, wampcore.ID, error) {
-	s, err := b.own(ctx, realm)
+func (b *Bridge) Retained(ctx context.Context, p Principal, topic wampcore.URI) (json.RawMessage, wampcore.ID, error) {
+	s, err := b.own(ctx, p)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -146,8 +146,8 @@ type rememberedExtra struct {
 
 // History returns events of the past, the oldest first. [RFC event history] The router answers for a subscription: there
 // is one for as long as that takes.
-func (b *Bridge) History(ctx context.Context, realm wampcore.URI, q HistoryQuery) (*History, error) {
-	s, err := b.session(ctx, realm)
+func (b *Bridge) History(ctx context.Context, p Principal, q HistoryQuery) (*History, error) {
+	s, err := b.session(ctx, p)
 	if err != nil {
 		return nil, err
 	}

@@ -44,13 +44,13 @@ type Item struct {
 }
 
 // Stream subscribes to topics. Close ends it.
-func (b *Bridge) Stream(ctx context.Context, realm wampcore.URI, topics []Topic) (*Stream, error) {
+func (b *Bridge) Stream(ctx context.Context, p Principal, topics []Topic) (*Stream, error) {
 	s := &Stream{b: b, wake: make(chan struct{}, 1)}
 	open := s.open
 	if b.cfg.Shared {
 		open = s.share
 	}
-	if err := open(ctx, realm, topics); err != nil {
+	if err := open(ctx, p, topics); err != nil {
 		_ = s.Close(ctx)
 		return nil, err
 	}
@@ -68,8 +68,8 @@ func (b *Bridge) Stream(ctx context.Context, realm wampcore.URI, topics []Topic)
 
 // open subscribes on a session of its own, so that the meta API, eligibility and kill work on it as on any other. With it,
 // the stream ends.
-func (s *Stream) open(ctx context.Context, realm wampcore.URI, topics []Topic) error {
-	session, err := s.b.own(ctx, realm, func(cfg *client.Config) {
+func (s *Stream) open(ctx context.Context, p Principal, topics []Topic) error {
+	session, err := s.b.own(ctx, p, func(cfg *client.Config) {
 		cfg.OnRevoked = func(_ wampcore.MessageType, d wampcore.RevokedDetails) { s.revoked(d) }
 	})
 	if err != nil {
@@ -85,9 +85,9 @@ func (s *Stream) open(ctx context.Context, realm wampcore.URI, topics []Topic) e
 	return nil
 }
 
-// share subscribes on the session of the realm's streams, and on those that follow when that is lost.
-func (s *Stream) share(ctx context.Context, realm wampcore.URI, topics []Topic) error {
-	session, r, err := s.b.join(ctx, use{realm, true})
+// share subscribes on the session of the principal's streams, and on those that follow when that is lost.
+func (s *Stream) share(ctx context.Context, p Principal, topics []Topic) error {
+	session, r, err := s.b.join(ctx, use{p, true})
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func newFace(tb testing.TB) *face {
 		tb.Fatal(err)
 	}
 	b := bridge.New(bridge.Config{
-		Dial:         func(context.Context) (wampcore.Transport, error) { return r.Dial(), nil },
+		Dial:         func(context.Context, bridge.Principal) (wampcore.Transport, error) { return r.Dial(), nil },
 		StreamEvents: 100,
 	})
 	yaml, err := os.ReadFile("../openapi.yaml")

@@ -37,7 +37,7 @@ func (a *api) call(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
-	payload, err := a.cfg.Bridge.Call(ctx, a.realm(r), procedure, req)
+	payload, err := a.cfg.Bridge.Call(ctx, a.principal(r), procedure, req)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (a *api) publish(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.CallTimeout)
 	defer cancel()
-	id, err := a.cfg.Bridge.Publish(ctx, a.realm(r), topic, req)
+	id, err := a.cfg.Bridge.Publish(ctx, a.principal(r), topic, req)
 	if err != nil {
 		return err
 	}
@@ -100,11 +100,12 @@ func (a *api) uri(r *http.Request, name string) (wampcore.URI, error) {
 	return wampcore.URI(s), nil
 }
 
-func (a *api) realm(r *http.Request) wampcore.URI {
+// principal returns who a request is from, in the realm that its path names.
+func (a *api) principal(r *http.Request) bridge.Principal {
 	if realm, err := a.uri(r, "realm"); err == nil && realm != "" {
-		return realm
+		return bridge.Principal{Realm: realm}
 	}
-	return a.cfg.Realm
+	return bridge.Principal{Realm: a.cfg.Realm}
 }
 
 // body reads a JSON body. An empty one needs no type.

@@ -27,7 +27,7 @@ func (a *api) bounded(r *http.Request) (context.Context, context.CancelFunc) {
 func (a *api) sessions(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := a.bounded(r)
 	defer cancel()
-	ids, err := a.cfg.Bridge.Sessions(ctx, a.realm(r))
+	ids, err := a.cfg.Bridge.Sessions(ctx, a.principal(r))
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (a *api) entries(kind bridge.Kind) func(http.ResponseWriter, *http.Request)
 	return func(w http.ResponseWriter, r *http.Request) error {
 		ctx, cancel := a.bounded(r)
 		defer cancel()
-		all, err := a.cfg.Bridge.List(ctx, a.realm(r), kind)
+		all, err := a.cfg.Bridge.List(ctx, a.principal(r), kind)
 		if err != nil {
 			return err
 		}
@@ -107,7 +107,7 @@ func acceptsJSON(r *http.Request) error {
 
 // described answers with what get returns of the id in the path.
 func (a *api) described(
-	get func(ctx context.Context, realm wampcore.URI, id wampcore.ID) (json.RawMessage, error),
+	get func(ctx context.Context, p bridge.Principal, id wampcore.ID) (json.RawMessage, error),
 ) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if err := acceptsJSON(r); err != nil {
@@ -119,7 +119,7 @@ func (a *api) described(
 		}
 		ctx, cancel := a.bounded(r)
 		defer cancel()
-		b, err := get(ctx, a.realm(r), id)
+		b, err := get(ctx, a.principal(r), id)
 		if err != nil {
 			return err
 		}
@@ -129,8 +129,8 @@ func (a *api) described(
 }
 
 func (a *api) entry(kind bridge.Kind) func(http.ResponseWriter, *http.Request) error {
-	return a.described(func(ctx context.Context, realm wampcore.URI, id wampcore.ID) (json.RawMessage, error) {
-		return a.cfg.Bridge.Describe(ctx, realm, kind, id)
+	return a.described(func(ctx context.Context, p bridge.Principal, id wampcore.ID) (json.RawMessage, error) {
+		return a.cfg.Bridge.Describe(ctx, p, kind, id)
 	})
 }
 
@@ -143,7 +143,7 @@ func (a *api) kill(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := a.bounded(r)
 	defer cancel()
 	q := r.URL.Query()
-	if err := a.cfg.Bridge.Kill(ctx, a.realm(r), id, wampcore.URI(q.Get("reason")), q.Get("message")); err != nil {
+	if err := a.cfg.Bridge.Kill(ctx, a.principal(r), id, wampcore.URI(q.Get("reason")), q.Get("message")); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -161,7 +161,7 @@ func (a *api) retained(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := a.bounded(r)
 	defer cancel()
-	b, publication, err := a.cfg.Bridge.Retained(ctx, a.realm(r), topic)
+	b, publication, err := a.cfg.Bridge.Retained(ctx, a.principal(r), topic)
 	switch {
 	case err != nil:
 		return err
@@ -189,7 +189,7 @@ func (a *api) history(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := a.bounded(r)
 	defer cancel()
-	h, err := a.cfg.Bridge.History(ctx, a.realm(r), bridge.HistoryQuery{
+	h, err := a.cfg.Bridge.History(ctx, a.principal(r), bridge.HistoryQuery{
 		Topic: bridge.Topic{URI: topic, Match: match}, Limit: limit, After: after,
 	})
 	if err != nil {

@@ -26,7 +26,7 @@ func (a *api) subscribe(w http.ResponseWriter, r *http.Request) error {
 		return newProblem(http.StatusNotAcceptable, "this is an event stream: accept text/event-stream")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.CallTimeout)
-	stream, err := a.cfg.Bridge.Stream(ctx, a.realm(r), topics)
+	stream, err := a.cfg.Bridge.Stream(ctx, a.principal(r), topics)
 	cancel()
 	if err != nil {
 		return err

@@ -95,13 +95,14 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 		if err != nil {
 			return nil, err
 		}
-		streams.Dial, streams.Shared = dial, true
-		streams.OnUp = func(realm wampcore.URI) { log.Info().Str("realm", string(realm)).Msg("upstream is there") }
-		streams.OnDown = func(realm wampcore.URI, err error) {
-			log.Warn().Err(err).Str("realm", string(realm)).Msg("upstream is not there; trying again")
+		streams.Shared = true
+		streams.Dial = func(ctx context.Context, _ bridge.Principal) (wampcore.Transport, error) { return dial(ctx) }
+		streams.OnUp = func(p bridge.Principal) { log.Info().Str("realm", string(p.Realm)).Msg("upstream is there") }
+		streams.OnDown = func(p bridge.Principal, err error) {
+			log.Warn().Err(err).Str("realm", string(p.Realm)).Msg("upstream is not there; trying again")
 		}
 		g.bridge = bridge.New(streams)
-		g.bridge.Keep(cfg.Realm)
+		g.bridge.Keep(bridge.Principal{Realm: cfg.Realm})
 		return g, nil
 	}
 	r, err := router.New(router.Config{
@@ -116,7 +117,12 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 		return nil, err
 	}
 	g.router = r
-	streams.Dial = func(context.Context) (wampcore.Transport, error) { return r.Dial(), nil }
+	streams.Dial = func(_ context.Context, p bridge.Principal) (wampcore.Transport, error) {
+		if p.AuthRole == "" {
+			return r.Dial(), nil
+		}
+		return r.DialAs(router.Identity{AuthID: p.AuthID, AuthRole: p.AuthRole, Method: p.Method, Provider: p.Provider}), nil
+	}
 	g.bridge = bridge.New(streams)
 	return g, nil
 }
@@ -146,7 +152,7 @@ func (g *gateway) way(name string) bool { return g.router != nil && g.cfg.Transp
 
 // isReady is what /readyz tells.
 func (g *gateway) isReady() bool {
-	return g.started.Load() && (g.router != nil || g.bridge.Up(g.cfg.Realm))
+	return g.started.Load() && (g.router != nil || g.bridge.Up(bridge.Principal{Realm: g.cfg.Realm}))
 }
 
 // api returns what HTTP requests may do.
