@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const realm1 wampcore.URI = "realm1"
 
-var anybody = bridge.Principal{Realm: realm1}
+var anybody = bridge.Principal{Realm: realm1} //nolint:gochecknoglobals // a constant
 
 // network is a way to a router that can be lost.
 type network struct {

@@ -22,7 +22,7 @@ func main() { os.Exit(command(os.Args[1:], os.Environ(), os.Stdout, os.Stderr)) 
 func command(args, environ []string, stdout, stderr *os.File) int {
 	flags := flag.NewFlagSet("gateway", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	version := flags.Bool("version", false, "")
+	tell := flags.Bool("version", false, "")
 	switch err := flags.Parse(args); {
 	case err == flag.ErrHelp: //nolint:errorlint // it is returned as it is
 		printHelp(stdout)
@@ -30,7 +30,7 @@ func command(args, environ []string, stdout, stderr *os.File) int {
 	case err != nil || flags.NArg() > 0:
 		_, _ = fmt.Fprintln(stderr, "gateway: usage: gateway [-help] [-version]; all settings are environment variables")
 		return 1
-	case *version:
+	case *tell:
 		_, _ = fmt.Fprintln(stdout, "wampgate", buildVersion())
 		return 0
 	}
@@ -66,7 +66,13 @@ func isTerminal(f *os.File) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
+// version is set by the linker where a release is built.
+var version string //nolint:gochecknoglobals // the linker sets nothing else
+
 func buildVersion() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "(devel)"
