@@ -32,8 +32,8 @@ func (a *api) subscribe(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer a.endStream(stream) //nolint:contextcheck // the request is over by then
-	s := &eventStream{w: w, rc: http.NewResponseController(w), timeout: a.cfg.WriteTimeout}
-	s.begin(stream.ID())
+	s := a.stream(w, eventStream)
+	s.write(fmt.Appendf(nil, "retry: 3000\nevent: wamp.ready\ndata: {\"stream\":\"%d\",\"resume\":\"live\"}\n\n", stream.ID()))
 	for s.err == nil {
 		a.next(r, stream, s)
 	}
@@ -41,7 +41,7 @@ func (a *api) subscribe(w http.ResponseWriter, r *http.Request) error {
 }
 
 // next waits for events and writes them, or a heartbeat if there are none for a while. The stream's end is its error.
-func (a *api) next(r *http.Request, stream *bridge.Stream, s *eventStream) {
+func (a *api) next(r *http.Request, stream *bridge.Stream, s *streamWriter) {
 	beat := a.cfg.Heartbeat*3/4 + rand.N(a.cfg.Heartbeat/2)
 	ctx, cancel := context.WithTimeout(r.Context(), beat)
 	defer cancel()
@@ -52,7 +52,7 @@ func (a *api) next(r *http.Request, stream *bridge.Stream, s *eventStream) {
 	case r.Context().Err() != nil:
 		s.err = r.Context().Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		s.write([]byte(": \n\n"))
+		s.beat()
 	case errors.Is(err, bridge.ErrDraining):
 		s.write(fmt.Appendf(nil, "retry: %d\nevent: wamp.bye\ndata: {}\n\n", 1000+rand.IntN(4000)))
 		s.err = err
@@ -62,7 +62,7 @@ func (a *api) next(r *http.Request, stream *bridge.Stream, s *eventStream) {
 			p = newProblem(http.StatusServiceUnavailable, err.Error())
 			p.Retriable = true
 		}
-		s.write(fmt.Appendf(nil, "event: wamp.error\ndata: %s\n\n", p.encode(requestID(r))))
+		s.event("", "wamp.error", p.encode(requestID(r)))
 		s.err = err
 	}
 }
@@ -122,44 +122,15 @@ func parseMatch(name string) (wampcore.Match, error) {
 	return 0, newProblem(http.StatusBadRequest, "match="+name+" is not known; it is exact, prefix or wildcard")
 }
 
-// eventStream writes server-sent events. The first error stays.
-type eventStream struct {
-	w       http.ResponseWriter
-	rc      *http.ResponseController
-	timeout time.Duration
-	buf     []byte
-	err     error
-}
-
-func (s *eventStream) begin(id wampcore.ID) {
-	h := s.w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store, no-transform")
-	h.Set("X-Accel-Buffering", "no") // nginx would wait for more
-	s.w.WriteHeader(http.StatusOK)
-	s.write(fmt.Appendf(nil, "retry: 3000\nevent: wamp.ready\ndata: {\"stream\":\"%d\",\"resume\":\"live\"}\n\n", id))
-}
-
 // items go out in one write.
-func (s *eventStream) items(items []bridge.Item) {
+func (s *streamWriter) items(items []bridge.Item) {
 	s.buf = s.buf[:0]
 	for _, item := range items {
+		name := ""
 		if item.Gap {
-			s.buf = append(s.buf, "event: wamp.gap\n"...)
+			name = "wamp.gap"
 		}
-		s.buf = append(s.buf, "data: "...)
-		s.buf = append(s.buf, item.Data...)
-		s.buf = append(s.buf, "\n\n"...)
+		s.buf = s.format.appendFrame(s.buf, "", name, item.Data)
 	}
 	s.write(s.buf)
-}
-
-func (s *eventStream) write(b []byte) {
-	if s.err != nil {
-		return
-	}
-	_ = s.rc.SetWriteDeadline(time.Now().Add(s.timeout))
-	if _, s.err = s.w.Write(b); s.err == nil {
-		s.err = s.rc.Flush()
-	}
 }
