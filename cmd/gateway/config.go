@@ -36,7 +36,7 @@ type config struct {
 	UpstreamCA           string       `env:"UPSTREAM_CA" help:"file with the CAs of that router's certificate, PEM; unset: the system's"`
 	UpstreamCert         string       `env:"UPSTREAM_CERT" help:"file with the certificate to show to it, PEM"`
 	UpstreamKey          string       `env:"UPSTREAM_KEY" help:"file with that certificate's key, PEM"`
-	Config               string       `env:"CONFIG" help:"reserved for a configuration file; not supported yet"`
+	Config               string       `env:"CONFIG" help:"the configuration file, YAML; what the environment sets wins over its settings"`
 
 	Hosts   []string `env:"HOSTS" help:"names, separated by commas, by which HTTP clients may address the gateway besides localhost and IP addresses; *.example.com covers subdomains"`
 	Origins []string `env:"ORIGINS" help:"browser origins, separated by commas, that may use the gateway besides its own, such as https://app.example.com"`
@@ -74,20 +74,25 @@ type config struct {
 	Heartbeat         time.Duration `env:"HEARTBEAT" envDefault:"15s" help:"how often a quiet event stream says that it is alive"`
 
 	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"10s" help:"how long requests and sessions get to end before they are cut"`
+
+	File *file // what only the configuration file says; nil where there is none
 }
 
-// loadConfig reads the environment. Its error names everything that is wrong, a line each.
+// loadConfig reads the environment, and the file that it names. Its error names everything that is wrong, a line each; what is
+// wrong with the file is shown with the lines around it.
 func loadConfig(environ []string) (config, error) {
 	vars, unknown := ownVariables(environ)
+	f, broken := addFile(vars)
 	var cfg config
 	err := env.ParseWithOptions(&cfg, env.Options{
 		Prefix:      prefix,
 		Environment: vars,
 		FuncMap:     map[reflect.Type]env.ParserFunc{reflect.TypeFor[time.Duration](): parseDuration},
 	})
-	if err := errors.Join(unknown, explain(err)); err != nil { // what validate found would partly repeat it
+	if err := errors.Join(unknown, broken, explain(err)); err != nil { // what validate found would partly repeat it
 		return config{}, err
 	}
+	cfg.File = f
 	for _, list := range []*[]string{&cfg.Listen, &cfg.ListenTLS, &cfg.Hosts, &cfg.Origins, &cfg.Operators} {
 		*list = trimmed(*list)
 	}
@@ -154,9 +159,6 @@ func (c *config) validate() error {
 	var errs []error
 	bad := func(field, format string, args ...any) {
 		errs = append(errs, fmt.Errorf(variable(field)+": "+format, args...))
-	}
-	if c.Config != "" {
-		bad("Config", "a configuration file is not supported yet; unset it and use the other variables")
 	}
 	c.validateListeners(bad)
 	c.validateUpstream(bad)
@@ -254,18 +256,4 @@ func (l *trustLevels) UnmarshalText(text []byte) error {
 		(*l)[role] = n
 	}
 	return nil
-}
-
-// realm returns the settings of the realm.
-func (c *config) realm() router.RealmConfig {
-	return router.RealmConfig{
-		Name:        c.Realm,
-		Strict:      c.Strict,
-		Disclosure:  router.Disclosure(c.Disclosure),
-		TrustLevels: c.TrustLevels,
-		Operators:   c.Operators,
-		History: router.HistoryConfig{
-			Off: c.HistoryAge == 0, Events: int(c.HistoryEvents), Bytes: int(c.HistoryBytes), Age: c.HistoryAge,
-		},
-	}
 }

@@ -101,7 +101,7 @@ func TestMistakeIsNamedWithItsVariable(t *testing.T) {
 		{"WAMPGATE_REALM=a..b", `WAMPGATE_REALM: "a..b" is no URI`},
 		{"WAMPGATE_STRICT=maybe", "WAMPGATE_STRICT: want true or false"},
 		{"WAMPGATE_LOG_LEVEL=loud", `WAMPGATE_LOG_LEVEL: "loud" is no level`},
-		{"WAMPGATE_CONFIG=/etc/wampgate.yaml", "WAMPGATE_CONFIG: a configuration file is not supported yet"},
+		{"WAMPGATE_CONFIG=/nowhere.yaml", "WAMPGATE_CONFIG: open /nowhere.yaml"},
 		{"WAMPGATE_DISCLOSURE=maybe", `WAMPGATE_DISCLOSURE: "maybe" is no disclosure`},
 		{"WAMPGATE_TRUST_LEVELS=backend", `WAMPGATE_TRUST_LEVELS: "backend" is no trust level`},
 		{"WAMPGATE_TRUST_LEVELS=a=-1", `WAMPGATE_TRUST_LEVELS: "a=-1" is no trust level`},
@@ -161,7 +161,7 @@ func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 	if len(lines) != 4 {
 		t.Errorf("got %d lines, want one for each of four mistakes:\n%v", len(lines), err)
 	}
-	_, err = loadConfig([]string{"WAMPGATE_LISTEN=x", "WAMPGATE_CONFIG=x", "WAMPGATE_HEARTBEAT=0s"})
+	_, err = loadConfig([]string{"WAMPGATE_LISTEN=x", "WAMPGATE_HOSTS=a/b", "WAMPGATE_HEARTBEAT=0s"})
 	if err == nil || len(strings.Split(err.Error(), "\n")) != 3 {
 		t.Errorf("want a line for each of three mistakes, got:\n%v", err)
 	}

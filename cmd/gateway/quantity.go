@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // size is a number of bytes, written as 65536 or 64KiB.
@@ -40,4 +42,22 @@ func (c *count) UnmarshalText(text []byte) error {
 	}
 	*c = count(n)
 	return nil
+}
+
+// UnmarshalJSON reads a size as the configuration file has it: a number, or a text with a unit.
+func (s *size) UnmarshalJSON(data []byte) error { return s.UnmarshalText(bytes.Trim(data, `"`)) }
+
+// UnmarshalJSON reads a count as the configuration file has it.
+func (c *count) UnmarshalJSON(data []byte) error { return c.UnmarshalText(data) }
+
+// duration is a time.Duration of the configuration file.
+type duration time.Duration
+
+// UnmarshalText reads a duration.
+func (d *duration) UnmarshalText(text []byte) error {
+	v, err := parseDuration(string(text))
+	if err == nil {
+		*d = duration(v.(time.Duration)) //nolint:errcheck,forcetypeassert // it is one
+	}
+	return err
 }

@@ -106,7 +106,7 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 		return g, nil
 	}
 	r, err := router.New(router.Config{
-		Realms:        []router.RealmConfig{cfg.realm()},
+		Realms:        cfg.realms(),
 		Log:           log,
 		HelloTimeout:  cfg.HelloTimeout,
 		IdleTimeout:   cfg.IdleTimeout,

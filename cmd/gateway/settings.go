@@ -17,6 +17,9 @@ type setting struct {
 func settings() []setting {
 	var all []setting
 	for field := range reflect.TypeFor[config]().Fields() {
+		if field.Tag.Get("env") == "" {
+			continue
+		}
 		all = append(all, setting{
 			name:      prefix + field.Tag.Get("env"),
 			byDefault: field.Tag.Get("envDefault"),
@@ -41,7 +44,8 @@ func printHelp(w io.Writer) {
 usage: gateway [-help] [-version]
 
 Everything is set by environment variables; none is needed. Durations are written as 500ms, 30s or 5m, sizes as 65536,
-64KiB or 16MiB. An empty value is the default.
+64KiB or 16MiB. An empty value is the default. The file that WAMPGATE_CONFIG names may have the same under "settings", in lower
+case and without WAMPGATE_: the environment wins over it, and what the file says of one realm wins over both.
 
 `)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

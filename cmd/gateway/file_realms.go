@@ -1,0 +1,78 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/wampgate/wampgate/router"
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// realmSection is a realm of the configuration file. What it does not say is as the settings have it.
+type realmSection struct {
+	Strict      *bool            `json:"strict"`
+	Operators   []string         `json:"operators"`
+	Disclosure  *disclosure      `json:"disclosure"`
+	TrustLevels map[string]int64 `json:"trust_levels"`
+	History     *historySection  `json:"history"`
+}
+
+// historySection is what a realm keeps of the past.
+type historySection struct {
+	Events *count    `json:"events"`
+	Bytes  *size     `json:"bytes"`
+	Age    *duration `json:"age"`
+}
+
+func (r *realmSection) check(name wampcore.URI, at place) {
+	if !name.Valid(false) {
+		at.badKey("%q is no URI; want a name such as realm1 or com.example.main", string(name))
+	}
+}
+
+// realms returns the settings of the realms: those of the file, or the one of the environment.
+func (c *config) realms() []router.RealmConfig {
+	if c.File == nil || len(c.File.Realms) == 0 {
+		return []router.RealmConfig{c.realm(c.Realm, &realmSection{})}
+	}
+	all := make([]router.RealmConfig, 0, len(c.File.Realms))
+	for _, name := range slices.Sorted(maps.Keys(c.File.Realms)) {
+		all = append(all, c.realm(name, c.File.Realms[name]))
+	}
+	return all
+}
+
+// realm returns the settings of a realm.
+func (c *config) realm(name wampcore.URI, s *realmSection) router.RealmConfig {
+	h := s.History
+	if h == nil {
+		h = &historySection{}
+	}
+	age := or((*duration)(&c.HistoryAge), h.Age)
+	rc := router.RealmConfig{
+		Name:        name,
+		Strict:      or(&c.Strict, s.Strict),
+		Disclosure:  router.Disclosure(or(&c.Disclosure, s.Disclosure)),
+		TrustLevels: c.TrustLevels,
+		Operators:   c.Operators,
+		History: router.HistoryConfig{
+			Off: age == 0, Events: int(or(&c.HistoryEvents, h.Events)), Bytes: int(or(&c.HistoryBytes, h.Bytes)), Age: time.Duration(age),
+		},
+	}
+	if s.TrustLevels != nil {
+		rc.TrustLevels = s.TrustLevels
+	}
+	if s.Operators != nil {
+		rc.Operators = s.Operators
+	}
+	return rc
+}
+
+// or returns what special says, or else what general does.
+func or[T any](general, special *T) T {
+	if special != nil {
+		return *special
+	}
+	return *general
+}
