@@ -25,6 +25,7 @@ type Config struct {
 	Realm     wampcore.URI // of the routes that name none
 	WebSocket http.Handler // for GET /ws; optional
 	LongPoll  http.Handler // for POST /longpoll/…; optional
+	Auth      Auth         // who requests are from; default: everybody is anonymous
 	OpenAPI   []byte       // the document in YAML
 	Ready     func() bool  // for /readyz; default: always
 	Started   func() bool  // for /startupz; default: always
@@ -71,11 +72,12 @@ func (c Config) withDefaults() Config {
 }
 
 type api struct {
-	cfg Config
+	cfg     Config
+	refused counters
 }
 
 // New returns the HTTP face.
-func New(cfg Config) (http.Handler, error) {
+func New(cfg Config) (*Handler, error) {
 	a := &api{cfg: cfg.withDefaults()}
 	protection := http.NewCrossOriginProtection()
 	for _, origin := range a.cfg.Origins {
@@ -84,9 +86,9 @@ func New(cfg Config) (http.Handler, error) {
 		}
 	}
 	protection.SetDenyHandler(a.handler(func(http.ResponseWriter, *http.Request) error {
-		return newProblem(http.StatusForbidden, "a page of another origin may not send this request")
+		return refuse(http.StatusForbidden, refusedOrigin, "a page of another origin may not send this request")
 	}))
-	return a.around(protection.Handler(a.routes())), nil
+	return &Handler{a.around(protection.Handler(a.routes())), a}, nil
 }
 
 // Ops returns the probes alone, for a listener of their own.
@@ -107,6 +109,7 @@ func (a *api) routes() chi.Router {
 		return methodNotAllowed(r, req)
 	}))
 	for _, prefix := range []string{"/v1", "/v1/realms/{realm}"} {
+		r := r.With(a.identified)
 		r.Post(prefix+"/call/{procedure}", a.handler(a.call))
 		r.Post(prefix+"/publish/{topic}", a.handler(a.publish))
 		r.Get(prefix+"/subscribe/{topic}", a.handler(a.subscribe))
@@ -193,12 +196,26 @@ func (a *api) handler(h func(http.ResponseWriter, *http.Request) error) http.Han
 		if err == nil {
 			return
 		}
-		p := asProblem(err)
+		p := a.asked(r, asProblem(err))
 		if p.Status == http.StatusInternalServerError && p.WAMP == nil {
 			a.cfg.Log.Error().Err(err).Str("request_id", requestID(r)).Msg("request failed")
 		}
+		a.refused[p.refusal].Add(1)
 		p.write(w, requestID(r))
 	}
+}
+
+// asked has an anonymous client that may not do something say who it is.
+func (a *api) asked(r *http.Request, p *problem) *problem {
+	who, known := r.Context().Value(requesterKey{}).(*requester)
+	if known && who.AuthRole == "" && p.WAMP != nil && p.Status == http.StatusForbidden && len(a.cfg.Auth.Methods) > 0 &&
+		meanings[p.WAMP.Error].title == meanings[wampcore.ErrNotAuthorized].title {
+		p.Status = http.StatusUnauthorized
+	}
+	if p.WAMP != nil && p.Status == http.StatusUnauthorized {
+		p.header["Www-Authenticate"] = a.challenges(r, notRefused)
+	}
+	return p
 }
 
 // around does what all requests have in common: an id, the host check, the log, and a panic that costs one request only.
@@ -228,11 +245,13 @@ func (a *api) around(next http.Handler) http.Handler {
 				Dur("took", time.Since(began)).Str("peer", r.RemoteAddr).Str("request_id", id).Msg("request")
 		}()
 		if !a.hostAllowed(r.Host) {
+			a.refused[refusedHost].Add(1)
 			newProblem(http.StatusMisdirectedRequest,
 				"the host "+r.Host+" is not one that this gateway answers for; name it in WAMPGATE_HOSTS").write(rec, id)
 			return
 		}
 		if p := tooLarge(r); p != nil {
+			a.refused[refusedHeaders].Add(1)
 			p.write(rec, id)
 			return
 		}

@@ -30,11 +30,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type face struct {
 	router  *router.Router
 	bridge  *bridge.Bridge
-	handler http.Handler
+	handler *httpapi.Handler
 	doc     *openapi3.T
 }
 
-func newFace(tb testing.TB) *face {
+func newFace(tb testing.TB, change ...func(*httpapi.Config)) *face {
 	tb.Helper()
 	doc, err := openapi3.NewLoader().LoadFromFile("../openapi.yaml")
 	if err != nil {
@@ -43,22 +43,31 @@ func newFace(tb testing.TB) *face {
 	if err := doc.Validate(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}
-	r, err := router.New(router.Config{Realms: []router.RealmConfig{{Name: "realm1", Operators: []string{"anonymous"}}}})
+	r, err := router.New(router.Config{Realms: []router.RealmConfig{{Name: "realm1", Operators: []string{"anonymous"}}, {Name: "realm2"}}})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	b := bridge.New(bridge.Config{
-		Dial:         func(context.Context, bridge.Principal) (wampcore.Transport, error) { return r.Dial(), nil },
+		Dial: func(_ context.Context, p bridge.Principal) (wampcore.Transport, error) {
+			if p.AuthRole == "" {
+				return r.Dial(), nil
+			}
+			return r.DialAs(router.Identity{AuthID: p.AuthID, AuthRole: p.AuthRole, Method: p.Method, Provider: p.Provider}), nil
+		},
 		StreamEvents: 100,
 	})
 	yaml, err := os.ReadFile("../openapi.yaml")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	handler, err := httpapi.New(httpapi.Config{
+	cfg := httpapi.Config{
 		Bridge: b, Realm: "realm1", OpenAPI: yaml, MaxBody: 1 << 10, WebSocket: http.NotFoundHandler(), LongPoll: http.NotFoundHandler(),
 		Hosts: []string{"gateway.example", "*.apps.example"}, Heartbeat: 20 * time.Millisecond, UnreadTimeout: 100 * time.Millisecond,
-	})
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	handler, err := httpapi.New(cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -6,16 +6,12 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/wampgate/wampgate/bridge"
-	"github.com/wampgate/wampgate/wampcore"
 )
 
 func (a *api) call(w http.ResponseWriter, r *http.Request) error {
@@ -85,27 +81,6 @@ func writeJSON(w http.ResponseWriter, body []byte) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(body)
-}
-
-// uri returns a path parameter, decoded once, however it was written.
-func (a *api) uri(r *http.Request, name string) (wampcore.URI, error) {
-	raw := chi.URLParam(r, name)
-	if r.URL.RawPath == "" { // chi has matched the decoded path
-		return wampcore.URI(raw), nil
-	}
-	s, err := url.PathUnescape(raw)
-	if err != nil {
-		return "", newProblem(http.StatusBadRequest, "the path is not encoded as URLs are: "+err.Error())
-	}
-	return wampcore.URI(s), nil
-}
-
-// principal returns who a request is from, in the realm that its path names.
-func (a *api) principal(r *http.Request) bridge.Principal {
-	if realm, err := a.uri(r, "realm"); err == nil && realm != "" {
-		return bridge.Principal{Realm: realm}
-	}
-	return bridge.Principal{Realm: a.cfg.Realm}
 }
 
 // body reads a JSON body. An empty one needs no type.

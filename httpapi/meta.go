@@ -155,7 +155,7 @@ const cursorHeader = "Wamp-Cursor"
 
 // retained answers with the event that a topic retains.
 func (a *api) retained(w http.ResponseWriter, r *http.Request) error {
-	topic, err := a.topicOf(r)
+	topic, err := a.topicOf(r, wampcore.MatchExact)
 	if err != nil {
 		return err
 	}
@@ -175,11 +175,11 @@ func (a *api) retained(w http.ResponseWriter, r *http.Request) error {
 
 // history answers with events of a topic's past.
 func (a *api) history(w http.ResponseWriter, r *http.Request) error {
-	topic, err := a.topicOf(r)
+	match, err := parseMatch(r.URL.Query().Get("match"))
 	if err != nil {
 		return err
 	}
-	match, err := parseMatch(r.URL.Query().Get("match"))
+	topic, err := a.topicOf(r, match)
 	if err != nil {
 		return err
 	}
@@ -206,9 +206,9 @@ func (a *api) history(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (a *api) topicOf(r *http.Request) (wampcore.URI, error) {
+func (a *api) topicOf(r *http.Request, match wampcore.Match) (wampcore.URI, error) {
 	if err := acceptsJSON(r); err != nil {
 		return "", err
 	}
-	return a.uri(r, "topic")
+	return a.pattern(r, "topic", match)
 }

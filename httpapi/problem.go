@@ -37,7 +37,8 @@ type problem struct {
 	Outcome   outcome    `json:"outcome"`
 	RequestID string     `json:"request_id,omitempty"`
 
-	header http.Header
+	header  http.Header
+	refusal refusal
 }
 
 type wampError struct {
@@ -118,7 +119,7 @@ func asProblem(err error) *problem {
 		return newProblem(http.StatusBadRequest, e.Detail)
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return newProblem(http.StatusRequestEntityTooLarge, "the body is larger than this gateway takes")
+		return refuse(http.StatusRequestEntityTooLarge, refusedBody, "the body is larger than this gateway takes")
 	}
 	if errors.Is(err, client.ErrDown) { // whatever the reason is
 		return wampProblem(&wampcore.Error{URI: wampcore.ErrUnavailable, Message: "there is no session with the router"})

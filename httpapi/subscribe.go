@@ -49,6 +49,9 @@ func (a *api) next(r *http.Request, stream *bridge.Stream, s *streamWriter) {
 	switch {
 	case err == nil:
 		s.items(items)
+	case errors.Is(context.Cause(r.Context()), errExpired):
+		s.write([]byte("event: wamp.bye\ndata: {\"reason\":\"" + errExpired.Error() + "\"}\n\n"))
+		s.err = errExpired
 	case r.Context().Err() != nil:
 		s.err = r.Context().Err()
 	case errors.Is(err, context.DeadlineExceeded):
@@ -83,11 +86,11 @@ func (a *api) topics(r *http.Request) ([]bridge.Topic, error) {
 	q := r.URL.Query()
 	var topics []bridge.Topic
 	if chi.URLParam(r, "topic") != "" {
-		uri, err := a.uri(r, "topic")
+		match, err := parseMatch(q.Get("match"))
 		if err != nil {
 			return nil, err
 		}
-		match, err := parseMatch(q.Get("match"))
+		uri, err := a.pattern(r, "topic", match)
 		if err != nil {
 			return nil, err
 		}
@@ -98,6 +101,9 @@ func (a *api) topics(r *http.Request) ([]bridge.Topic, error) {
 		match wampcore.Match
 	}{{"topic", wampcore.MatchExact}, {"prefix", wampcore.MatchPrefix}, {"wildcard", wampcore.MatchWildcard}} {
 		for _, uri := range q[kind.name] {
+			if err := checkURI(wampcore.URI(uri), kind.match); err != nil {
+				return nil, err
+			}
 			topics = append(topics, bridge.Topic{URI: wampcore.URI(uri), Match: kind.match})
 		}
 	}

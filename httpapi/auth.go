@@ -1,0 +1,226 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wampgate/wampgate/bridge"
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// Auth says how it is found out who a request is from. The zero value lets everybody in as anonymous.
+type Auth struct {
+	Methods     []Method // asked in this order: the first that knows the request's credentials decides
+	NoAnonymous bool     // a request without credentials is refused
+}
+
+// Method is a way to find out who a request is from. It is used by any number of goroutines.
+type Method interface {
+	// Authenticate returns whom the request's credentials speak for, nil if it has none of this kind. A *CredentialsError says
+	// that they are wrong; any other error that this cannot be told now.
+	Authenticate(r *http.Request) (*Grant, error)
+	// Scheme is what WWW-Authenticate names it by, empty where that has no name for it.
+	Scheme() string
+}
+
+// Grant is what credentials are good for.
+type Grant struct {
+	AuthID   string
+	AuthRole string
+	Method   string // how that was found out
+	Provider string // by whom; empty: the configuration
+
+	Realms  []wampcore.URI // that may be used: none is the one of Config, EveryRealm all
+	Expires time.Time      // zero: never
+}
+
+// EveryRealm as a realm of a Grant stands for all that there are.
+const EveryRealm wampcore.URI = "*"
+
+// In returns the principal that a grant makes in a realm; byDefault is the realm of a grant that names none.
+func (g *Grant) In(realm, byDefault wampcore.URI) (bridge.Principal, bool) {
+	ok := slices.Contains(g.Realms, realm) || slices.Contains(g.Realms, EveryRealm) || len(g.Realms) == 0 && realm == byDefault
+	return bridge.Principal{Realm: realm, AuthID: g.AuthID, AuthRole: g.AuthRole, Method: g.Method, Provider: g.Provider}, ok
+}
+
+// CredentialsError says what is wrong with credentials. Its text goes to the client: it names no secret.
+type CredentialsError struct{ Detail string }
+
+// Error returns the text.
+func (e *CredentialsError) Error() string { return e.Detail }
+
+// errExpired is the cause of the end of a request whose credentials are not good any more.
+var errExpired = errors.New("the credentials of the stream have expired")
+
+// requester is who a request is from, in the realm that its path names.
+type requester struct {
+	bridge.Principal
+
+	expires time.Time // zero: never
+}
+
+type requesterKey struct{}
+
+// requesterOf returns who the request is from. Every route under /v1 has one.
+func requesterOf(r *http.Request) *requester {
+	who, _ := r.Context().Value(requesterKey{}).(*requester)
+	if who == nil {
+		return &requester{} // in no realm
+	}
+	return who
+}
+
+// principal returns who a request is from, in the realm that its path names.
+func (a *api) principal(r *http.Request) bridge.Principal { return requesterOf(r).Principal }
+
+// identified finds out who a request is from before its handler runs. A stream ends when the credentials do: the cause of its
+// context's end is errExpired then.
+func (a *api) identified(next http.Handler) http.Handler {
+	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
+		who, err := a.identify(r)
+		if err != nil {
+			return err
+		}
+		ctx := context.WithValue(r.Context(), requesterKey{}, who)
+		if !who.expires.IsZero() && kindOf(r) == streams {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithDeadlineCause(ctx, who.expires, errExpired)
+			defer cancel()
+		}
+		next.ServeHTTP(w, r.WithContext(ctx))
+		return nil
+	})
+}
+
+func (a *api) identify(r *http.Request) (*requester, error) {
+	realm := a.cfg.Realm
+	if hasParam(r, "realm") {
+		var err error
+		if realm, err = a.uri(r, "realm"); err != nil {
+			return nil, err
+		}
+	}
+	grant, err := a.authenticate(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case grant == nil:
+		return &requester{Principal: bridge.Principal{Realm: realm}}, nil
+	}
+	p, ok := grant.In(realm, a.cfg.Realm)
+	if !ok {
+		return nil, refuse(http.StatusForbidden, refusedRealm, "these credentials are not for the realm "+string(realm))
+	}
+	return &requester{Principal: p, expires: grant.Expires}, nil
+}
+
+// authenticate returns what the request's credentials are good for, nil if it has none and needs none.
+func (a *api) authenticate(r *http.Request) (*Grant, error) {
+	sent := sentCredentials(r)
+	if len(a.cfg.Auth.Methods) == 0 {
+		sent = 0 // there are no wrong ones
+	}
+	if sent > 1 {
+		return nil, refuse(http.StatusBadRequest, refusedCredentials, "send one Authorization or X-Api-Key header, not more")
+	}
+	for _, m := range a.cfg.Auth.Methods {
+		grant, err := m.Authenticate(r)
+		switch wrong, ok := errors.AsType[*CredentialsError](err); {
+		case ok:
+			return nil, a.unauthorized(r, refusedCredentials, wrong.Detail)
+		case err != nil:
+			a.cfg.Log.Error().Err(err).Str("request_id", requestID(r)).Msg("authentication could not be done")
+			p := refuse(http.StatusServiceUnavailable, refusedUndecided, "who sends this cannot be told now")
+			p.Retriable = true
+			p.header = http.Header{"Retry-After": {"5"}}
+			return nil, p
+		case grant != nil:
+			return grant, nil
+		}
+	}
+	switch {
+	case sent > 0:
+		return nil, a.unauthorized(r, refusedCredentials, "these credentials are of no kind or issuer that this gateway knows")
+	case a.cfg.Auth.NoAnonymous:
+		return nil, a.unauthorized(r, refusedAnonymous, "say who you are: "+a.teach())
+	default:
+		return nil, nil //nolint:nilnil // nobody in particular
+	}
+}
+
+// sentCredentials counts the headers that say who sends a request.
+func sentCredentials(r *http.Request) int {
+	return len(r.Header.Values("Authorization")) + len(r.Header.Values(apiKeyHeader))
+}
+
+const apiKeyHeader = "X-Api-Key" //nolint:gosec // a header's name
+
+// unauthorized is the answer to credentials that are wrong, or missing.
+func (a *api) unauthorized(r *http.Request, why refusal, detail string) *problem {
+	p := refuse(http.StatusUnauthorized, why, detail)
+	p.header = http.Header{"Www-Authenticate": a.challenges(r, why)}
+	return p
+}
+
+// challenges are the schemes by which a request could say who it is from. [RFC 9110 11.6.1, RFC 6750 3]
+func (a *api) challenges(r *http.Request, why refusal) []string {
+	schemes := a.schemes()
+	all := make([]string, 0, len(schemes))
+	for _, scheme := range schemes {
+		challenge := scheme + ` realm="wampgate"`
+		if scheme == schemeBearer && why == refusedCredentials && hasScheme(r, schemeBearer) {
+			challenge += `, error="invalid_token"`
+		}
+		if scheme == schemeBasic {
+			challenge += `, charset="UTF-8"`
+		}
+		all = append(all, challenge)
+	}
+	if len(all) == 0 {
+		return []string{schemeBearer} // 401 has to name one
+	}
+	return all
+}
+
+func (a *api) schemes() []string {
+	var all []string
+	for _, m := range a.cfg.Auth.Methods {
+		if s := m.Scheme(); s != "" && !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+func (a *api) teach() string {
+	if all := a.schemes(); len(all) > 0 {
+		return "send an Authorization header of the scheme " + strings.Join(all, " or ")
+	}
+	return "show a client certificate"
+}
+
+// The schemes of Authorization headers.
+const (
+	schemeBearer = "Bearer"
+	schemeAPIKey = "ApiKey"
+	schemeBasic  = "Basic"
+)
+
+// hasScheme reports whether the request's Authorization header is of this scheme.
+func hasScheme(r *http.Request, scheme string) bool {
+	_, ok := credentials(r, scheme)
+	return ok
+}
+
+// credentials returns what stands behind the scheme in the Authorization header.
+func credentials(r *http.Request, scheme string) (string, bool) {
+	name, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(name, scheme) {
+		return "", false
+	}
+	return strings.TrimSpace(value), true
+}

@@ -1,0 +1,61 @@
+package httpapi
+
+import (
+	"net/http"
+	"sync/atomic"
+)
+
+// Handler is the HTTP face.
+type Handler struct {
+	http.Handler
+
+	a *api
+}
+
+// Stats is a snapshot of what was counted since the start.
+type Stats struct {
+	Refused map[string]uint64 // requests, by why: every reason there is
+}
+
+// Stats returns the counters.
+func (h *Handler) Stats() Stats {
+	s := Stats{Refused: make(map[string]uint64, refusals)}
+	for why := refusedHost; why < refusals; why++ {
+		s.Refused[why.String()] = h.a.refused[why].Load()
+	}
+	return s
+}
+
+// counters are counted by refusal.
+type counters [refusals]atomic.Uint64
+
+// refusal is why a request is refused before anything is done for it.
+type refusal uint8
+
+const (
+	notRefused refusal = iota
+	refusedHost
+	refusedOrigin
+	refusedHeaders
+	refusedBody
+	refusedURI
+	refusedCredentials
+	refusedAnonymous
+	refusedUndecided
+	refusedRealm
+	refusals
+)
+
+// String returns the reason as it stands in metrics.
+func (r refusal) String() string {
+	return [...]string{
+		"", "host", "origin", "headers", "body", "uri", "credentials", "anonymous", "undecided", "realm",
+	}[r]
+}
+
+// refuse is a problem that is counted.
+func refuse(status int, why refusal, detail string) *problem {
+	p := newProblem(status, detail)
+	p.refusal = why
+	return p
+}
