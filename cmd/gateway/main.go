@@ -16,24 +16,33 @@ import (
 	"github.com/rs/zerolog"
 )
 
-func main() { os.Exit(command(os.Args[1:], os.Environ(), os.Stdout, os.Stderr)) }
+func main() { os.Exit(command(&invocation{os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr})) }
 
 // command does what the command line says and returns the exit status.
-func command(args, environ []string, stdout, stderr *os.File) int {
+func command(c *invocation) int {
 	flags := flag.NewFlagSet("gateway", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	tell := flags.Bool("version", false, "")
-	switch err := flags.Parse(args); {
+	switch err := flags.Parse(c.args); {
 	case err == flag.ErrHelp: //nolint:errorlint // it is returned as it is
-		printHelp(stdout)
+		printHelp(c.stdout)
 		return 0
-	case err != nil || flags.NArg() > 0:
-		_, _ = fmt.Fprintln(stderr, "gateway: usage: gateway [-help] [-version]; all settings are environment variables")
+	case err != nil:
+		_, _ = fmt.Fprintln(c.stderr, "gateway: usage: gateway [-help] [-version] [subcommand]; settings are environment variables, and a file")
 		return 1
 	case *tell:
-		_, _ = fmt.Fprintln(stdout, "wampgate", buildVersion())
+		_, _ = fmt.Fprintln(c.stdout, "wampgate", buildVersion())
 		return 0
+	case flags.NArg() > 0:
+		c.args = flags.Args()
+		return runSubcommand(c)
+	default:
+		return serve(c.environ, c.stderr)
 	}
+}
+
+// serve runs the gateway until a signal ends it.
+func serve(environ []string, stderr *os.File) int {
 	cfg, err := loadConfig(environ)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, err)

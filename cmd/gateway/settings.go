@@ -42,13 +42,18 @@ func printHelp(w io.Writer) {
 	_, _ = fmt.Fprint(w, `wampgate: a WAMP router and its HTTP gateway.
 
 usage: gateway [-help] [-version]
-
+`)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, s := range subcommands() {
+		_, _ = fmt.Fprintf(table, "       gateway %s\t%s\n", strings.TrimSpace(s.name+" "+s.usage), s.help)
+	}
+	_ = table.Flush()
+	_, _ = fmt.Fprint(w, `
 Everything is set by environment variables; none is needed. Durations are written as 500ms, 30s or 5m, sizes as 65536,
 64KiB or 16MiB. An empty value is the default. The file that WAMPGATE_CONFIG names may have the same under "settings", in lower
 case and without WAMPGATE_: the environment wins over it, and what the file says of one realm wins over both.
 
 `)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, s := range settings() {
 		byDefault := s.byDefault
 		if byDefault == "" {
