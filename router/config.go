@@ -18,8 +18,10 @@ type Config struct {
 	HelloTimeout    time.Duration  // for a HELLO on a new transport; default 10 s
 	IdleTimeout     time.Duration  // for a new HELLO after a session on the same transport; default 60 s
 	FarewellTimeout time.Duration  // for what is queued, and the last word, when a session ends; default 2 s
-	QueueMessages   int            // outbound, of one connection; default 8192
-	QueueBytes      int            // outbound, of one connection; default 64 MiB. One message always fits an empty queue
+	// AuthorizeTimeout is the time for an Authorizer to answer; default 5 s.
+	AuthorizeTimeout time.Duration
+	QueueMessages    int // outbound, of one connection; default 8192
+	QueueBytes       int // outbound, of one connection; default 64 MiB. One message always fits an empty queue
 }
 
 // RealmConfig is one realm.
@@ -32,7 +34,11 @@ type RealmConfig struct {
 	History     HistoryConfig
 	Disclosure  Disclosure
 	TrustLevels map[string]int64 // by authrole, of its calls and publications; others have none
-	// Operators are the authroles that may end other sessions, and take registrations and subscriptions away from them.
+	// Roles are those that sessions may have, by authrole: who is authenticated for another one gets wamp.error.no_such_role.
+	// Default: every authrole may do everything, but for taking something from other sessions (wamp.session.kill and its like,
+	// wamp.registration.remove_callee, wamp.subscription.remove_subscriber). For those a permission has to name what begins with wamp.
+	Roles map[string]Role
+	// Operators are the authroles that may take things from others beside what Roles says.
 	Operators []string
 	// Authenticators are the methods of authentication that the realm offers, by the names that HELLO has for them. Default:
 	// anonymous alone, for everybody.
@@ -56,7 +62,7 @@ func (c Config) withDefaults() Config {
 	for _, d := range []struct {
 		v   *time.Duration
 		def time.Duration
-	}{{&c.HelloTimeout, 10 * time.Second}, {&c.IdleTimeout, time.Minute}, {&c.FarewellTimeout, 2 * time.Second}} {
+	}{{&c.HelloTimeout, 10 * time.Second}, {&c.IdleTimeout, time.Minute}, {&c.FarewellTimeout, 2 * time.Second}, {&c.AuthorizeTimeout, 5 * time.Second}} {
 		if *d.v <= 0 {
 			*d.v = d.def
 		}
@@ -83,6 +89,9 @@ func (c Config) validate() error {
 			return fmt.Errorf("router: realm %s is configured twice", realm.Name)
 		}
 		seen[realm.Name] = true
+		if err := validateRoles(&realm); err != nil {
+			return fmt.Errorf("router: realm %s: %w", realm.Name, err)
+		}
 	}
 	return nil
 }

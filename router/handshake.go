@@ -52,7 +52,9 @@ func (c *conn) hello(m *wampcore.Hello) (*session, error) {
 	}
 	welcome := s.welcome()
 	welcome.Details.AuthExtra = id.Extra
-	realm.join(&c.batch, s, welcome)
+	if err := realm.join(&c.batch, s, welcome); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

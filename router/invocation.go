@@ -50,8 +50,6 @@ func (d *dealer) call(b *batch, s *session, m *wampcore.Call) error {
 		return wampcore.Violation("CALL %d is open already", m.Request)
 	case !m.Procedure.Valid(d.realm.strict):
 		return invalidURI("procedure", m.Procedure)
-	case o.DiscloseMe && d.realm.disclosure == DiscloseNever:
-		return errDisclosure
 	case len(s.calls) >= maxPerSession:
 		return errTooMany
 	}
@@ -133,11 +131,12 @@ func (d *dealer) offer(b *batch, inv *invocation, reg *registration, to callee, 
 	out.Details.Progress = m.Options.Progress
 	out.Details.Passthru = m.Options.Passthru
 	out.Details.Custom = m.Options.Custom
-	out.Details.TrustLevel = d.realm.trustLevel(s)
+	rules := s.rules.Load()
+	out.Details.TrustLevel = rules.trustLevel
 	if reg.match != wampcore.MatchExact {
 		out.Details.Procedure = m.Procedure
 	}
-	if m.Options.DiscloseMe || to.discloseCaller || d.realm.disclosure == DiscloseAlways {
+	if m.Options.DiscloseMe || to.discloseCaller && rules.disclosure != DiscloseNever {
 		out.Details.Caller, out.Details.CallerAuthID, out.Details.CallerAuthRole = s.id, s.authID, s.authRole
 	}
 	if m.Options.Timeout > 0 {

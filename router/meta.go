@@ -130,12 +130,9 @@ func found[T any](entry *T, id func(*T) wampcore.ID) reply {
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
 
 // removal decodes the arguments of the procedures that take something from a session.
-func removal(caller *session, in wampcore.Payload) (id, from wampcore.ID, reason string, err error) {
+func removal(in wampcore.Payload) (id, from wampcore.ID, reason string, err error) {
 	var why struct {
 		Reason string `codec:"reason"`
-	}
-	if err := caller.operator(); err != nil {
-		return 0, 0, "", err
 	}
 	if in.DecodeArgs(&id, &from) != nil || in.DecodeKwargs(&why) != nil || !id.Valid() || !from.Valid() {
 		return 0, 0, "", invalidArgument("the arguments are two ids, of what is taken away and of the session; reason is a string")

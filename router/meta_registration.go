@@ -77,7 +77,7 @@ func registrationCountCallees(_ *batch, caller *session, in wampcore.Payload) (r
 }
 
 func registrationRemoveCallee(b *batch, caller *session, in wampcore.Payload) (reply, error) {
-	id, from, reason, err := removal(caller, in)
+	id, from, reason, err := removal(in)
 	if err != nil {
 		return reply{}, err
 	}

@@ -83,7 +83,7 @@ func subscriptionCountSubscribers(_ *batch, caller *session, in wampcore.Payload
 }
 
 func subscriptionRemoveSubscriber(b *batch, caller *session, in wampcore.Payload) (reply, error) {
-	id, from, reason, err := removal(caller, in)
+	id, from, reason, err := removal(in)
 	if err != nil {
 		return reply{}, err
 	}
@@ -103,7 +103,7 @@ func subscriptionRemoveSubscriber(b *batch, caller *session, in wampcore.Payload
 
 // subscriptionGetEvents returns a subscription's past. [RFC event history] Beside the events, the keyword more says that
 // there are more than one answer holds, and gap that a publication that the query names is not, or no longer, kept.
-func subscriptionGetEvents(_ *batch, caller *session, in wampcore.Payload) (reply, error) {
+func subscriptionGetEvents(b *batch, caller *session, in wampcore.Payload) (reply, error) {
 	q, err := newQuery(in)
 	if err != nil {
 		return reply{}, err
@@ -114,6 +114,9 @@ func subscriptionGetEvents(_ *batch, caller *session, in wampcore.Payload) (repl
 		id, q.topic, q.match = sub.id, sub.topic, sub.match
 		return reply{}
 	}); err != nil {
+		return reply{}, err
+	}
+	if err := caller.may(b, question{ActionSubscribe, q.topic, q.match, nil}); err != nil {
 		return reply{}, err
 	}
 	if q.only != "" && q.match == wampcore.MatchExact {

@@ -26,8 +26,8 @@ type audience struct {
 	excludeAuthRole, eligibleAuthRole []string
 }
 
-// newPublication takes over m's payload.
-func newPublication(s *session, m *wampcore.Publish) publication {
+// newPublication takes over m's payload. Whether the publisher is disclosed is settled.
+func newPublication(s *session, r *rules, m *wampcore.Publish) publication {
 	p := publication{id: wampcore.NewID(), topic: m.Topic, payload: m.Payload.Compact()}
 	o := &m.Options
 	if !o.IncludeMe {
@@ -39,11 +39,10 @@ func newPublication(s *session, m *wampcore.Publish) publication {
 			o.Exclude, o.Eligible, o.ExcludeAuthID, o.EligibleAuthID, o.ExcludeAuthRole, o.EligibleAuthRole,
 		}
 	}
-	level := s.realm.trustLevel(s)
-	disclosed := o.DiscloseMe || s.realm.disclosure == DiscloseAlways
-	if disclosed || level != nil || o.Passthru.Scheme != "" || len(o.Custom) > 0 {
+	level := r.trustLevel
+	if o.DiscloseMe || level != nil || o.Passthru.Scheme != "" || len(o.Custom) > 0 {
 		p.details = &wampcore.EventDetails{TrustLevel: level, Passthru: o.Passthru, Custom: o.Custom}
-		if disclosed {
+		if o.DiscloseMe {
 			p.details.Publisher, p.details.PublisherAuthID, p.details.PublisherAuthRole = s.id, s.authID, s.authRole
 		}
 	}

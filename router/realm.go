@@ -1,6 +1,7 @@
 package router
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -12,15 +13,13 @@ import (
 type realm struct {
 	name           wampcore.URI
 	strict         bool
-	disclosure     Disclosure
-	trustLevels    map[string]int64
-	operators      []string
 	authenticators map[string]Authenticator
 
 	// mu guards everything below, and what sessions hold in the realm. Messages are queued while it is held, so peers see
 	// one order of things.
 	mu       sync.RWMutex
 	sessions map[wampcore.ID]*session
+	roles    *roles
 	broker   broker
 	dealer   dealer
 	catalog  catalog
@@ -28,6 +27,7 @@ type realm struct {
 	// publishing is held while a publication is queued and remembered, so that the history has the order in which
 	// subscribers get things. It is taken inside mu.
 	publishing sync.Mutex
+	reading    sync.Locker // mu's, for reading
 	history    history
 	retained   retained
 }
@@ -36,39 +36,33 @@ func newRealm(cfg RealmConfig) *realm {
 	r := &realm{
 		name:           cfg.Name,
 		strict:         cfg.Strict,
-		disclosure:     cfg.Disclosure,
-		trustLevels:    cfg.TrustLevels,
-		operators:      cfg.Operators,
 		authenticators: cfg.Authenticators,
 		sessions:       map[wampcore.ID]*session{},
+		roles:          newRoles(&cfg),
 		history:        newHistory(cfg.History),
 	}
 	if r.authenticators == nil {
 		r.authenticators = map[string]Authenticator{anonymous: Anonymous{}}
 	}
+	r.reading = r.mu.RLocker()
 	r.broker = newBroker(r)
 	r.dealer = newDealer(r)
 	return r
 }
 
-// trustLevel returns what the configuration says of a session's calls and publications, nil for nothing.
-func (r *realm) trustLevel(s *session) *int64 {
-	if len(r.trustLevels) == 0 { // spares most calls an allocation
-		return nil
-	}
-	level, ok := r.trustLevels[s.authRole]
-	if !ok {
-		return nil
-	}
-	return &level
-}
-
-func (r *realm) join(b *batch, s *session, welcome *wampcore.Welcome) {
+// join lets s in, if there is a role for it.
+func (r *realm) join(b *batch, s *session, welcome *wampcore.Welcome) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	rules := r.roles.of(s.authRole)
+	if rules == nil {
+		return &wampcore.Error{URI: wampcore.ErrNoSuchRole, Message: "the realm has no role " + s.authRole}
+	}
+	s.rules.Store(rules)
 	r.sessions[s.id] = s
 	b.send(s, welcome)
 	r.announce(b, "wamp.session.on_join", func() []any { return []any{s.describe()} })
+	return nil
 }
 
 func (r *realm) leave(b *batch, s *session) {
@@ -111,7 +105,9 @@ func (r *realm) subscribe(b *batch, s *session, m *wampcore.Subscribe) error {
 	if !m.Topic.ValidPattern(m.Options.Match, r.strict) || tooDeep(m.Topic, m.Options.Match) {
 		return invalidURI("topic", m.Topic)
 	}
-	r.mu.Lock()
+	if err := s.enter(b, question{ActionSubscribe, m.Topic, m.Options.Match, m}); err != nil {
+		return err
+	}
 	defer r.mu.Unlock()
 	r.broker.subscribe(b, s, m)
 	return nil
@@ -135,11 +131,13 @@ func (r *realm) register(b *batch, s *session, m *wampcore.Register) error {
 		tooDeep(m.Procedure, m.Options.Match) {
 		return invalidURI("procedure", m.Procedure)
 	}
-	if m.Options.DiscloseCaller && r.disclosure == DiscloseNever {
+	if err := s.enter(b, question{ActionRegister, m.Procedure, m.Options.Match, m}); err != nil {
+		return err
+	}
+	defer r.mu.Unlock()
+	if m.Options.DiscloseCaller && s.rules.Load().disclosure == DiscloseNever {
 		return errDisclosure
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	return r.dealer.register(b, s, m)
 }
 
@@ -163,27 +161,44 @@ func (s *session) publish(b *batch, m *wampcore.Publish) error {
 	if err := s.checkPassthru(wampcore.RolePublisher, m.Options.Passthru); err != nil {
 		return err
 	}
-	var err error
-	switch {
-	case !m.Topic.Valid(s.realm.strict) || m.Topic.Reserved():
-		err = invalidURI("topic", m.Topic)
-	case m.Options.DiscloseMe && s.realm.disclosure == DiscloseNever:
-		err = errDisclosure
-	}
+	p, err := s.admit(b, s.realm.reading, m)
 	if err != nil {
 		if !m.Options.Acknowledge {
 			return nil
 		}
 		return s.reply(b, m.Type(), m.Request, err)
 	}
-	p := newPublication(s, m)
-	s.realm.mu.RLock()
 	defer s.realm.mu.RUnlock()
 	if m.Options.Acknowledge { // before an event that the publisher gets itself
 		b.send(s, &wampcore.Published{Request: m.Request, Publication: p.id})
 	}
 	s.realm.deliver(b, willed{p, m.Options.Retain})
 	return nil
+}
+
+// admit takes the realm's lock when m may be published, by rules that still hold then. It takes over m's payload.
+func (s *session) admit(b *batch, lock sync.Locker, m *wampcore.Publish) (publication, error) {
+	if !m.Topic.Valid(s.realm.strict) || m.Topic.Reserved() {
+		return publication{}, invalidURI("topic", m.Topic)
+	}
+	wish := m.Options.DiscloseMe
+	for {
+		r := s.rules.Load()
+		d, err := s.decide(b, r, question{ActionPublish, m.Topic, wampcore.MatchExact, m})
+		if err == nil {
+			m.Options.DiscloseMe, err = r.disclose(wish, d)
+		}
+		if err != nil {
+			return publication{}, err
+		}
+		p := newPublication(s, r, m)
+		m.Payload = p.payload
+		lock.Lock()
+		if s.rules.Load() == r {
+			return p, nil
+		}
+		lock.Unlock()
+	}
 }
 
 // willed is a publication, with what is to become of it.
@@ -227,35 +242,65 @@ func (s *session) call(b *batch, m *wampcore.Call) error {
 	if err := s.checkPassthru(wampcore.RoleCaller, m.Options.Passthru); err != nil {
 		return err
 	}
-	meta, err := s.dispatch(b, m)
-	if meta {
-		return s.metaCall(b, m)
+	for {
+		rules := s.rules.Load()
+		var d Decision
+		var err error
+		if m.Procedure.Valid(s.realm.strict) && !s.continues(rules, m) { // else it is answered otherwise, or was decided before
+			d, err = s.decide(b, rules, question{ActionCall, m.Procedure, wampcore.MatchExact, m})
+		}
+		meta, again, err := s.dispatch(b, rules, m, d, err)
+		switch {
+		case again:
+		case meta:
+			return s.metaCall(b, m)
+		default:
+			return s.reply(b, m.Type(), m.Request, err)
+		}
 	}
-	return s.reply(b, m.Type(), m.Request, err)
 }
 
-// dispatch takes a call to where it belongs; to the meta API that is for the caller to do, without the lock.
-func (s *session) dispatch(b *batch, m *wampcore.Call) (meta bool, err error) {
+// continues reports whether m belongs to a call that an authorizer has allowed: it is not asked about each piece.
+func (s *session) continues(r *rules, m *wampcore.Call) bool {
+	if r.authorizer == nil || !s.roles.Supports(wampcore.RoleCaller, wampcore.ProgressiveCallInvocations) {
+		return false
+	}
+	s.realm.mu.RLock()
+	defer s.realm.mu.RUnlock()
+	return s.calls[m.Request] != nil || slices.Contains(s.unfinished, m.Request)
+}
+
+// dispatch takes a call to where it belongs, or denies it; to the meta API that is for the caller to do, without the lock. It has to be
+// decided again if the rules have changed, or it came behind the end of what it belongs to.
+func (s *session) dispatch(b *batch, r *rules, m *wampcore.Call, d Decision, denied error) (meta, again bool, err error) {
 	s.realm.mu.Lock()
 	defer s.realm.mu.Unlock()
 	if done, err := s.continued(b, m); done || err != nil {
-		return false, err
+		return false, false, err
+	}
+	valid := m.Procedure.Valid(s.realm.strict)
+	if s.rules.Load() != r || valid && denied == nil && !d.Allow {
+		return false, true, nil
 	}
 	if err := s.checkRequest(m.Request); err != nil {
-		return false, err
+		return false, false, err
+	}
+	if err = denied; err == nil {
+		m.Options.DiscloseMe, err = r.disclose(m.Options.DiscloseMe, d)
 	}
 	switch {
-	case !m.Procedure.Reserved() || !m.Procedure.Valid(s.realm.strict):
+	case err != nil:
+	case !m.Procedure.Reserved() || !valid:
 		err = s.realm.dealer.call(b, s, m)
 	case m.Options.Progress:
 		err = errUnfinished
 	default:
-		return true, nil
+		return true, false, nil
 	}
 	if err != nil && m.Options.Progress {
 		s.leaveUnfinished(m.Request)
 	}
-	return false, err
+	return false, false, err
 }
 
 func (s *session) yield(b *batch, m *wampcore.Yield) error {

@@ -3,6 +3,7 @@ package router
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -23,8 +24,12 @@ type session struct {
 	authMeth string
 	authProv string
 
+	rules atomic.Pointer[rules] // changed under the realm's lock
+
 	// Owned by the reader.
 	lastRequest wampcore.ID
+	decisions   map[decisionKey]Decision // remembered, of decidedBy
+	decidedBy   *rules
 
 	// Guarded by the realm's lock. Maps are made when they are first needed.
 	lastInvocation wampcore.ID

@@ -32,7 +32,7 @@ func (t *testaments) scope(name string) *[]willed {
 
 var errScope = &wampcore.Error{URI: wampcore.ErrInvalidArgument, Message: "scope is destroyed or detached"}
 
-func addTestament(_ *batch, caller *session, in wampcore.Payload) (reply, error) {
+func addTestament(b *batch, caller *session, in wampcore.Payload) (reply, error) {
 	var topic wampcore.URI
 	var args, kwargs wampcore.Raw
 	var more struct {
@@ -45,19 +45,16 @@ func addTestament(_ *batch, caller *session, in wampcore.Payload) (reply, error)
 			Message: "the arguments are a topic, a list and a dict; the keywords publish_options, a dict, and scope",
 		}
 	}
-	if !topic.Valid(caller.realm.strict) || topic.Reserved() {
-		return reply{}, invalidURI("topic", topic)
-	}
 	m, err := wampcore.NewPublish(topic, args, kwargs, more.Options)
 	if err != nil {
 		return reply{}, &wampcore.Error{URI: wampcore.ErrInvalidArgument, Message: err.Error()}
 	}
-	if m.Options.DiscloseMe && caller.realm.disclosure == DiscloseNever {
-		return reply{}, errDisclosure
+	admitted, err := caller.admit(b, &caller.realm.mu, m)
+	if err != nil {
+		return reply{}, err
 	}
-	p := willed{newPublication(caller, m), m.Options.Retain}
-	caller.realm.mu.Lock()
 	defer caller.realm.mu.Unlock()
+	p := willed{admitted, m.Options.Retain}
 	t := &caller.testaments
 	scope := t.scope(more.Scope)
 	switch {
