@@ -52,183 +52,226 @@ var (
 )
 
 // ParseCall takes a call's body apart. Arguments are not decoded: they stay the bytes that came.
-func ParseCall(body []byte, as As) (CallRequest, error) {
-	p, options, err := parse(body, as, callOptions)
-	if err != nil || len(options) == 0 {
-		return CallRequest{Payload: p}, err
-	}
-	m, err := decodeOptions(`[48,1,%s,"x"]`, options)
-	call, ok := m.(*wampcore.Call)
-	if err != nil || !ok {
+func ParseCall(body wampcore.Raw, as As) (CallRequest, error) {
+	env, err := parse(body, as, "")
+	if err != nil {
 		return CallRequest{}, err
 	}
-	return CallRequest{Payload: p, Options: call.Options}, nil
+	return env.call()
 }
 
 // ParsePublish takes a publication's body apart. It is acknowledged unless it says otherwise.
-func ParsePublish(body []byte, as As) (PublishRequest, error) {
-	p, options, err := parse(body, as, publishOptions)
+func ParsePublish(body wampcore.Raw, as As) (PublishRequest, error) {
+	env, err := parse(body, as, "")
 	if err != nil {
 		return PublishRequest{}, err
 	}
-	req := PublishRequest{Payload: p}
-	req.Options.Acknowledge = true
-	if len(options) == 0 {
+	return env.publish()
+}
+
+// envelope is a body, or an element of a batch, in its parts.
+type envelope struct {
+	uri     []byte // of a batch's element
+	payload wampcore.Payload
+	options wampcore.Raw
+}
+
+func (env *envelope) call() (CallRequest, error) {
+	req := CallRequest{Payload: env.payload}
+	if len(env.options.Bytes) == 0 {
 		return req, nil
 	}
-	m, err := decodeOptions(`[16,1,%s,"x"]`, options)
-	publish, ok := m.(*wampcore.Publish)
-	if err != nil || !ok {
-		return PublishRequest{}, err
+	_, err := checkOptions(env.options, callOptions, "")
+	if err == nil {
+		req.Options, err = env.options.CallOptions()
 	}
-	req.Options = publish.Options
-	if members, _ := members(options); members["acknowledge"] == nil {
-		req.Options.Acknowledge = true
-	}
-	return req, nil
+	return req, optionsError(err)
 }
 
-// decodeOptions lets the protocol's decoder do it: the types are the same as for a native client.
-func decodeOptions(frame string, options []byte) (wampcore.Message, error) {
-	m, err := new(wampcore.Decoder).Decode(wampcore.JSON, fmt.Appendf(nil, frame, options))
+func (env *envelope) publish() (PublishRequest, error) {
+	req := PublishRequest{Payload: env.payload}
+	if len(env.options.Bytes) == 0 {
+		req.Options.Acknowledge = true
+		return req, nil
+	}
+	given, err := checkOptions(env.options, publishOptions, "acknowledge")
+	if err == nil {
+		req.Options, err = env.options.PublishOptions()
+	}
+	req.Options.Acknowledge = req.Options.Acknowledge || !given
+	return req, optionsError(err)
+}
+
+// optionsError says what the protocol's decoder says: the types are the same as for a native client.
+func optionsError(err error) error {
 	if v, ok := errors.AsType[*wampcore.ProtocolError](err); ok {
 		_, detail, _ := strings.Cut(v.Message, ": ")
-		return nil, badBody("%s", strings.Replace(detail, "Options.", "options.", 1))
+		return badBody("%s", strings.Replace(detail, "Options", "options", 1))
 	}
-	return m, err
+	return err
 }
 
-func parse(body []byte, as As, known []string) (p wampcore.Payload, options []byte, err error) {
-	body = bytes.TrimSpace(body)
-	if len(body) == 0 {
-		return p, nil, nil
+// parse takes a body apart. uri names the member that has a batch's procedure or topic, empty where there is none.
+func parse(body wampcore.Raw, as As, uri string) (env envelope, err error) {
+	body, err = checked(body)
+	if err != nil || len(body.Bytes) == 0 {
+		return env, err
 	}
-	if err := check(body); err != nil {
-		return p, nil, err
-	}
-	p.Encoding = wampcore.JSON
+	env.payload.Encoding = body.Encoding
 	switch as {
 	case AsEnvelope:
+		return env, env.open(body, uri)
 	case AsArgs:
-		p.Args, err = part("the body", body, '[')
-		return p, nil, err
+		env.payload.Args, err = list("the body", body)
 	case AsKwargs:
-		p.Kwargs, err = part("the body", body, '{')
-		return p, nil, err
+		env.payload.Kwargs, err = dict("the body", body)
 	case AsValue:
-		p.Args = fmt.Appendf(nil, "[%s]", body)
-		return p, nil, nil
+		env.payload.Args = listOfOne(body)
 	default:
-		return p, nil, badBody("as=%s is not known; it is args, kwargs or value", as)
+		err = badBody("as=%s is not known; it is args, kwargs or value", as)
 	}
-	all, err := members(body)
-	if err != nil {
-		return p, nil, err
-	}
-	for name := range all {
-		if name != "args" && name != "kwargs" && name != "options" {
-			return p, nil, badBody("unknown member %q; wrap it in \"kwargs\" or add ?as=kwargs", name)
-		}
-	}
-	if p.Args, err = part("args", all["args"], '['); err != nil {
-		return p, nil, err
-	}
-	if p.Kwargs, err = part("kwargs", all["kwargs"], '{'); err != nil {
-		return p, nil, err
-	}
-	if options, err = part("options", all["options"], '{'); err != nil || options == nil {
-		return p, nil, err
-	}
-	return p, options, checkOptions(options, known)
+	return env, err
 }
 
-// part returns a list or an object, nil if it is missing, null or empty.
-func part(name string, raw []byte, open byte) ([]byte, error) {
-	switch {
-	case len(raw) == 0 || string(raw) == "null":
-		return nil, nil
-	case raw[0] != open:
-		return nil, badBody("%s is not %s", name, map[byte]string{'[': "a list", '{': "an object"}[open])
-	case len(bytes.TrimSpace(raw[1:len(raw)-1])) == 0:
-		return nil, nil
+func listOfOne(v wampcore.Raw) []byte {
+	switch v.Encoding {
+	case wampcore.JSON:
+		return slices.Concat([]byte{'['}, v.Bytes, []byte{']'})
+	case wampcore.MessagePack:
+		return slices.Concat([]byte{0x91}, v.Bytes)
+	default:
+		return slices.Concat([]byte{0x81}, v.Bytes)
 	}
-	return raw, nil
 }
 
-func checkOptions(options []byte, known []string) error {
-	all, err := members(options)
-	if err != nil {
-		return err
+// checked returns a body without the white space around it. It refuses what is not one value, or nested too deep.
+func checked(body wampcore.Raw) (wampcore.Raw, error) {
+	if body.Encoding == wampcore.JSON {
+		body.Bytes = bytes.Trim(body.Bytes, " \t\r\n")
 	}
-	for name := range all {
-		if !slices.Contains(known, name) && !strings.HasPrefix(name, "_") {
-			return badBody("unknown option %q; known are %s", name, strings.Join(known, ", "))
-		}
+	if len(body.Bytes) == 0 {
+		return wampcore.Raw{}, nil
 	}
-	return nil
+	if err := wampcore.Scan(body.Encoding, body.Bytes); err != nil {
+		return body, badBody("the body is not one %s value: %v", formatName(body.Encoding), err)
+	}
+	if body.Depth() > maxDepth {
+		return body, badBody("the body is nested deeper than %d levels", maxDepth)
+	}
+	return body, nil
 }
 
-// check refuses what is not one JSON value, or nested too deep.
-func check(body []byte) error {
-	depth, quoted := 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '[' || c == '{':
-			if depth++; depth > maxDepth {
-				return badBody("the body is nested deeper than %d levels", maxDepth)
+func formatName(e wampcore.Encoding) string {
+	return map[wampcore.Encoding]string{wampcore.JSON: "JSON", wampcore.MessagePack: "MessagePack", wampcore.CBOR: "CBOR"}[e]
+}
+
+// open takes the members of an object that was checked.
+func (env *envelope) open(body wampcore.Raw, uri string) error {
+	members, ok := body.Dict()
+	if !ok {
+		return badBody(`the body is no object {"args":[…],"kwargs":{…},"options":{…}}; add ?as=args or ?as=value`)
+	}
+	const args, kwargs, options, name = 1, 2, 4, 8
+	seen := 0
+	for key, more := members.Next(); more; key, more = members.Next() {
+		text, _ := key.Text()
+		v, _ := members.Next()
+		var member int
+		var err error
+		switch {
+		case string(text) == "args":
+			member = args
+			env.payload.Args, err = list("args", v)
+		case string(text) == "kwargs":
+			member = kwargs
+			env.payload.Kwargs, err = dict("kwargs", v)
+		case string(text) == "options":
+			member = options
+			env.options.Encoding = v.Encoding
+			env.options.Bytes, err = dict("options", v)
+		case uri != "" && string(text) == uri:
+			member = name
+			if env.uri, ok = v.Text(); !ok {
+				err = badBody("%s is no text", uri)
 			}
-		case c == ']' || c == '}':
-			depth--
+		default:
+			err = badBody("unknown member %q; wrap it in \"kwargs\" or add ?as=kwargs", text)
 		}
+		switch {
+		case err != nil:
+			return err
+		case seen&member != 0:
+			return badBody("the member %q is there twice", text)
+		}
+		seen |= member
 	}
-	if err := wampcore.Scan(wampcore.JSON, body); err != nil {
-		return badBody("the body is not one JSON value: %v", err)
+	if uri != "" && seen&name == 0 {
+		return badBody("%s is missing", uri)
 	}
 	return nil
 }
 
-// members returns an object's members, undecoded. body was checked.
-func members(body []byte) (map[string]json.RawMessage, error) {
-	if body[0] != '{' {
-		return nil, badBody(`the body is no object {"args":[…],"kwargs":{…},"options":{…}}; add ?as=args or ?as=value`)
+// list returns a list, nil if it is missing, null or empty.
+func list(name string, v wampcore.Raw) ([]byte, error) {
+	if v.Null() {
+		return nil, nil
 	}
-	all := map[string]json.RawMessage{}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	_, err := dec.Token()
-	for err == nil && dec.More() {
-		var name json.Token
-		if name, err = dec.Token(); err != nil {
-			break
-		}
-		key, _ := name.(string)
-		if _, twice := all[key]; twice {
-			return nil, badBody("the member %q is there twice", key)
-		}
-		var raw json.RawMessage
-		if err = dec.Decode(&raw); err == nil {
-			all[key] = raw
-		}
+	c, ok := v.List()
+	if !ok {
+		return nil, badBody("%s is not a list", name)
 	}
-	if err != nil {
-		return nil, badBody("the body is no JSON object: %v", err)
+	return unlessEmpty(v, c), nil
+}
+
+// dict returns an object, nil if it is missing, null or empty.
+func dict(name string, v wampcore.Raw) ([]byte, error) {
+	if v.Null() {
+		return nil, nil
 	}
-	return all, nil
+	c, ok := v.Dict()
+	if !ok {
+		return nil, badBody("%s is not an object", name)
+	}
+	return unlessEmpty(v, c), nil
+}
+
+func unlessEmpty(v wampcore.Raw, c wampcore.Cursor) []byte {
+	if _, some := c.Next(); some {
+		return v.Bytes
+	}
+	return nil
+}
+
+// checkOptions refuses options that are not known. It reports whether the one that is asked for is there.
+func checkOptions(options wampcore.Raw, known []string, asked string) (given bool, err error) {
+	c, _ := options.Dict()
+	for key, more := c.Next(); more; key, more = c.Next() {
+		name, _ := key.Text()
+		if !slices.Contains(known, string(name)) && !bytes.HasPrefix(name, []byte("_")) {
+			return false, badBody("unknown option %q; known are %s", name, strings.Join(known, ", "))
+		}
+		v, _ := c.Next()
+		given = given || string(name) == asked && !v.Null()
+	}
+	return given, nil
 }
 
 // EncodeResult returns {"args":[…],"kwargs":{…}}, without what is absent.
-func EncodeResult(p wampcore.Payload) []byte {
-	p = p.Transcode(wampcore.JSON)
-	b := []byte{'{'}
+func EncodeResult(p wampcore.Payload) []byte { return AppendResult(nil, wampcore.JSON, p) }
+
+// AppendResult appends {"args":[…],"kwargs":{…}}, without what is absent, in an encoding.
+func AppendResult(b []byte, e wampcore.Encoding, p wampcore.Payload) []byte {
+	p = p.Transcode(e)
+	b = slices.Grow(b, p.Size()+len(`{"args":,"kwargs":}`))
+	if e != wampcore.JSON {
+		return appendBinaryResult(b, e, p)
+	}
+	b = append(b, '{')
 	if len(p.Args) > 0 {
 		b = append(append(b, `"args":`...), p.Args...)
 	}
 	if len(p.Kwargs) > 0 {
-		if len(b) > 1 {
+		if len(p.Args) > 0 {
 			b = append(b, ',')
 		}
 		b = append(append(b, `"kwargs":`...), p.Kwargs...)
@@ -236,13 +279,41 @@ func EncodeResult(p wampcore.Payload) []byte {
 	return append(b, '}')
 }
 
-// FirstArg returns the first argument in JSON, null if there is none.
-func FirstArg(p wampcore.Payload) []byte {
-	var list []json.RawMessage
-	if err := json.Unmarshal(p.Transcode(wampcore.JSON).Args, &list); err != nil || len(list) == 0 {
-		return []byte("null")
+func appendBinaryResult(b []byte, e wampcore.Encoding, p wampcore.Payload) []byte {
+	dict, text := byte(0x80), byte(0xa0) // the heads of short dicts and strings
+	if e == wampcore.CBOR {
+		dict, text = 0xa0, 0x60
 	}
-	return list[0]
+	head := len(b)
+	b = append(b, dict)
+	for _, m := range []struct {
+		name  string
+		value []byte
+	}{{"args", p.Args}, {"kwargs", p.Kwargs}} {
+		if len(m.value) > 0 {
+			b[head]++
+			b = append(b, text|byte(len(m.name)))
+			b = append(append(b, m.name...), m.value...)
+		}
+	}
+	return b
+}
+
+// FirstArg returns the first argument in JSON, null if there is none.
+func FirstArg(p wampcore.Payload) []byte { return FirstArgIn(p, wampcore.JSON) }
+
+// FirstArgIn returns the first argument in an encoding, null if there is none.
+func FirstArgIn(p wampcore.Payload, e wampcore.Encoding) []byte {
+	first := p.First()
+	if len(first.Bytes) == 0 {
+		first = wampcore.Raw{Encoding: wampcore.JSON, Bytes: []byte("null")}
+	}
+	return Transcode(first, e)
+}
+
+// Transcode returns a value in another encoding.
+func Transcode(v wampcore.Raw, e wampcore.Encoding) []byte {
+	return wampcore.Payload{Encoding: v.Encoding, Args: v.Bytes}.Transcode(e).Args
 }
 
 func marshal(v any) ([]byte, error) {

@@ -201,7 +201,7 @@ func (a *api) handler(h func(http.ResponseWriter, *http.Request) error) http.Han
 			a.cfg.Log.Error().Err(err).Str("request_id", requestID(r)).Msg("request failed")
 		}
 		a.refused[p.refusal].Add(1)
-		p.write(w, requestID(r))
+		p.write(w, r)
 	}
 }
 
@@ -237,7 +237,7 @@ func (a *api) around(next http.Handler) http.Handler {
 				}
 				a.cfg.Log.Error().Interface("panic", v).Bytes("stack", debug.Stack()).Str("request_id", id).Msg("request panicked")
 				if rec.status == 0 {
-					newProblem(http.StatusInternalServerError, "internal error").write(rec, id)
+					newProblem(http.StatusInternalServerError, "internal error").write(rec, r)
 				}
 			}
 			a.boundUnread(rec, r)
@@ -247,12 +247,12 @@ func (a *api) around(next http.Handler) http.Handler {
 		if !a.hostAllowed(r.Host) {
 			a.refused[refusedHost].Add(1)
 			newProblem(http.StatusMisdirectedRequest,
-				"the host "+r.Host+" is not one that this gateway answers for; name it in WAMPGATE_HOSTS").write(rec, id)
+				"the host "+r.Host+" is not one that this gateway answers for; name it in WAMPGATE_HOSTS").write(rec, r)
 			return
 		}
 		if p := tooLarge(r); p != nil {
 			a.refused[refusedHeaders].Add(1)
-			p.write(rec, id)
+			p.write(rec, r)
 			return
 		}
 		next.ServeHTTP(rec, r)

@@ -24,7 +24,10 @@ import (
 	"github.com/wampgate/wampgate/wampcore/client"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	decodeBodies()
+	goleak.VerifyTestMain(m)
+}
 
 // face is an HTTP face over a router, whose every answer is held against the OpenAPI document.
 type face struct {
@@ -105,10 +108,14 @@ func (f *face) do(tb testing.TB, method, path, body string, header ...string) *h
 	if err != nil {
 		return rec // not a route: 404 or 405
 	}
+	answer := rec.Body.Bytes()
+	if rec.Header().Get("Content-Encoding") == "gzip" {
+		answer = gunzip(tb, answer)
+	}
 	opts := &openapi3filter.Options{IncludeResponseStatus: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc}
 	err = openapi3filter.ValidateResponse(tb.Context(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route, Options: opts},
-		Status:                 rec.Code, Header: rec.Header(), Body: io.NopCloser(bytes.NewReader(rec.Body.Bytes())), Options: opts,
+		Status:                 rec.Code, Header: rec.Header(), Body: io.NopCloser(bytes.NewReader(answer)), Options: opts,
 	})
 	if err != nil {
 		tb.Errorf("%s %s: %d is not what openapi.yaml says: %v", method, path, rec.Code, err)

@@ -70,7 +70,7 @@ func writePage[E any](w http.ResponseWriter, r *http.Request, name string, all [
 	if err != nil {
 		return err
 	}
-	writeJSON(w, b)
+	writeJSON(w, r, b)
 	return nil
 }
 
@@ -123,7 +123,7 @@ func (a *api) described(
 		if err != nil {
 			return err
 		}
-		writeJSON(w, b)
+		writeJSON(w, r, b)
 		return nil
 	}
 }
@@ -169,7 +169,7 @@ func (a *api) retained(w http.ResponseWriter, r *http.Request) error {
 		return newProblem(http.StatusNotFound, "nothing is retained of "+string(topic))
 	}
 	w.Header().Set(cursorHeader, strconv.FormatUint(uint64(publication), 10))
-	writeJSON(w, b)
+	writeJSON(w, r, b)
 	return nil
 }
 
@@ -202,7 +202,7 @@ func (a *api) history(w http.ResponseWriter, r *http.Request) error {
 	if h.Last != 0 {
 		w.Header().Set(cursorHeader, strconv.FormatUint(uint64(h.Last), 10))
 	}
-	writeJSON(w, b)
+	writeJSON(w, r, b)
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -135,7 +134,9 @@ func asProblem(err error) *problem {
 		p.Outcome = unknown
 		return p
 	case errors.Is(err, bridge.ErrDraining):
-		return wampProblem(&wampcore.Error{URI: wampcore.CloseSystemShutdown, Message: err.Error()})
+		p := wampProblem(&wampcore.Error{URI: wampcore.CloseSystemShutdown, Message: err.Error()})
+		p.Outcome = notExecuted // it was refused, not cut off
+		return p
 	case errors.Is(err, client.ErrClosed), errors.Is(err, wampcore.ErrClosed):
 		return wampProblem(&wampcore.Error{URI: wampcore.ErrNetworkFailure, Message: "the session with the router was lost before the answer came"})
 	default:
@@ -202,11 +203,20 @@ func (p *problem) encode(requestID string) []byte {
 	return b
 }
 
-func (p *problem) write(w http.ResponseWriter, requestID string) {
-	body := p.encode(requestID)
-	maps.Copy(w.Header(), p.header)
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(p.Status)
-	_, _ = w.Write(body)
+// write answers with the problem: in JSON, unless the client takes another encoding and not JSON.
+func (p *problem) write(w http.ResponseWriter, r *http.Request) {
+	p.reply(r).write(w, r)
+}
+
+// reply returns the problem as an answer.
+func (p *problem) reply(r *http.Request) reply {
+	rep := reply{status: p.Status, kind: problemType, body: p.encode(requestID(r)), header: p.header}
+	if accepts(r, formatJSON.header()[0]) || accepts(r, problemType[0]) {
+		return rep
+	}
+	if c, ok := negotiate(r, noFormat, encodings); ok {
+		rep.kind = c.header
+		rep.body = bridge.Transcode(wampcore.Raw{Encoding: wampcore.JSON, Bytes: rep.body}, c.format.encoding())
+	}
+	return rep
 }

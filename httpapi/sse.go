@@ -2,41 +2,28 @@ package httpapi
 
 import (
 	"bytes"
-	"mime"
 	"net/http"
 	"strings"
 	"time"
 )
 
-// format is how an answer that goes on is written.
-type format uint8
-
-// The formats.
-const (
-	noStream    format = iota
-	eventStream        // server-sent events
-	jsonLines          // an object a line
-)
-
 // contentTypes are the formats' media types, as answers name them.
 var contentTypes = [...]string{eventStream: "text/event-stream", jsonLines: "application/jsonl"} //nolint:gochecknoglobals // a constant table
 
-// streamFormat returns the format of a stream that the Accept header names, the first if there are several, noStream if there
-// is none.
+const noStream = noFormat
+
+// streamFormat returns the format of a stream that the Accept header likes best, the first if there are several, noStream if it names none.
 func streamFormat(r *http.Request) format {
-	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
-		name, params, err := mime.ParseMediaType(part)
-		if err != nil || strings.TrimRight(params["q"], "0.") == "" && params["q"] != "" {
-			continue
-		}
-		switch name {
-		case "text/event-stream":
-			return eventStream
-		case "application/jsonl", "application/x-ndjson":
-			return jsonLines
+	best, most := noStream, 0
+	for _, m := range acceptRanges(r.Header["Accept"]) {
+		for i := range mediaTypes {
+			t := &mediaTypes[i]
+			if (t.format == eventStream || t.format == jsonLines) && m.q > most && strings.EqualFold(m.name, t.name) {
+				best, most = t.format, m.q
+			}
 		}
 	}
-	return noStream
+	return best
 }
 
 // appendFrame appends what a reader gets as one: an event with an id and a name, either of which may be empty, and data that is

@@ -1,0 +1,52 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/wampgate/wampgate/bridge"
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+func (a *api) publish(w http.ResponseWriter, r *http.Request) error {
+	topic, err := a.uri(r, "topic")
+	if err != nil {
+		return err
+	}
+	as, err := a.wanted(r, encodings)
+	if err != nil {
+		return err
+	}
+	body, err := a.body(w, r, as.body)
+	if err != nil {
+		return err
+	}
+	req, err := bridge.ParsePublish(body, as.as)
+	if err != nil {
+		return err
+	}
+	timeout, err := a.timeout(r, 0)
+	if err != nil {
+		return err
+	}
+	req.Options.Custom = traced(r, req.Options.Custom)
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	id, err := a.cfg.Bridge.Publish(ctx, a.principal(r), topic, req)
+	if err != nil {
+		return err
+	}
+	rep := reply{status: http.StatusAccepted}
+	if req.Options.Acknowledge {
+		rep = as.json([]byte(`{"publication":` + strconv.FormatUint(uint64(id), 10) + `}`))
+	}
+	rep.write(w, r)
+	return nil
+}
+
+// json returns an answer that was written in JSON, in the format that the client wants.
+func (as *wanted) json(body []byte) reply {
+	body = bridge.Transcode(wampcore.Raw{Encoding: wampcore.JSON, Bytes: body}, as.answer.format.encoding())
+	return reply{status: http.StatusOK, kind: as.answer.header, body: body, choice: true}
+}
