@@ -66,24 +66,6 @@ func New(cfg Config) *Bridge {
 	}
 }
 
-// Call calls a procedure. What fails is a *wampcore.Error.
-func (b *Bridge) Call(ctx context.Context, p Principal, procedure wampcore.URI, req CallRequest) (wampcore.Payload, error) {
-	s, err := b.session(ctx, p)
-	if err != nil {
-		return wampcore.Payload{}, err
-	}
-	return s.Call(ctx, procedure, req.Payload, req.Options)
-}
-
-// Publish publishes and returns the publication's id, 0 where it is not acknowledged.
-func (b *Bridge) Publish(ctx context.Context, p Principal, topic wampcore.URI, req PublishRequest) (wampcore.ID, error) {
-	s, err := b.session(ctx, p)
-	if err != nil {
-		return 0, err
-	}
-	return s.Publish(ctx, topic, req.Payload, req.Options)
-}
-
 // Keep opens a principal's session now, and for as long as it takes: Up tells.
 func (b *Bridge) Keep(p Principal) {
 	b.mu.Lock()
