@@ -24,6 +24,8 @@ type Config struct {
 
 	OnUp   func(p Principal)          // a principal has a session, also after a loss; optional
 	OnDown func(p Principal, _ error) // it was lost, or an attempt to open it failed; optional
+
+	Observer Observer // optional
 }
 
 // Bridge does what HTTP requests ask for. Its methods may be called by any number of goroutines.
@@ -64,6 +66,30 @@ func New(cfg Config) *Bridge {
 		cfg: cfg, sessions: map[use]*client.Redialer{}, kept: map[Principal]bool{},
 		streams: map[*Stream]struct{}{}, standing: map[*client.Standing]*Stream{},
 	}
+}
+
+// Call calls a procedure. What fails is a *wampcore.Error.
+func (b *Bridge) Call(ctx context.Context, p Principal, procedure wampcore.URI, req CallRequest) (wampcore.Payload, error) {
+	ctx, trace, done := b.observe(ctx, Operation{Calling, procedure}, Trace{})
+	req.Options.Custom = trace.in(req.Options.Custom)
+	s, err := b.session(ctx, p)
+	if err != nil {
+		return wampcore.Payload{}, done(err)
+	}
+	result, err := s.Call(ctx, procedure, req.Payload, req.Options)
+	return result, done(err)
+}
+
+// Publish publishes and returns the publication's id, 0 where it is not acknowledged.
+func (b *Bridge) Publish(ctx context.Context, p Principal, topic wampcore.URI, req PublishRequest) (wampcore.ID, error) {
+	ctx, trace, done := b.observe(ctx, Operation{Publishing, topic}, Trace{})
+	req.Options.Custom = trace.in(req.Options.Custom)
+	s, err := b.session(ctx, p)
+	if err != nil {
+		return 0, done(err)
+	}
+	id, err := s.Publish(ctx, topic, req.Payload, req.Options)
+	return id, done(err)
 }
 
 // Keep opens a principal's session now, and for as long as it takes: Up tells.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	gopath "path"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -29,9 +28,12 @@ type Config struct {
 	OpenAPI   []byte       // the document in YAML
 	Ready     func() bool  // for /readyz; default: always
 	Started   func() bool  // for /startupz; default: always
+	Metrics   http.Handler // for /metrics; optional
+	Observer  Observer     // is told of every request; optional
 	Log       zerolog.Logger
+	AccessLog bool // requests are logged at level info, not debug
 
-	OpsElsewhere   bool          // the probes are served by Ops, not by New
+	OpsElsewhere   bool          // the probes and metrics are served by Ops, not by New
 	Hosts          []string      // names that requests may be for, beside localhost and IP addresses; *.example.com covers subdomains
 	Origins        []string      // origins of other sites that may send requests
 	MaxBody        int64         // bytes; default 16 MiB
@@ -91,7 +93,7 @@ func New(cfg Config) (*Handler, error) {
 	return &Handler{a.around(protection.Handler(a.routes())), a}, nil
 }
 
-// Ops returns the probes alone, for a listener of their own.
+// Ops returns the probes and metrics alone, for a listener of their own.
 func Ops(cfg Config) http.Handler {
 	a := &api{cfg: cfg.withDefaults()}
 	r := chi.NewRouter()
@@ -102,6 +104,7 @@ func Ops(cfg Config) http.Handler {
 // routes is all that there is.
 func (a *api) routes() chi.Router {
 	r := chi.NewRouter()
+	r.Use(routed)
 	r.NotFound(a.handler(func(_ http.ResponseWriter, r *http.Request) error {
 		return newProblem(http.StatusNotFound, "there is no "+r.URL.Path+"; see /openapi.yaml")
 	}))
@@ -111,9 +114,7 @@ func (a *api) routes() chi.Router {
 	for _, prefix := range []string{"/v1", "/v1/realms/{realm}"} {
 		r := r.With(a.identified)
 		r.Post(prefix+"/call/{procedure}", a.handler(a.call))
-		r.Post(prefix+"/call", a.handler(a.callEach))
 		r.Post(prefix+"/publish/{topic}", a.handler(a.publish))
-		r.Post(prefix+"/publish", a.handler(a.publishEach))
 		r.Get(prefix+"/subscribe/{topic}", a.handler(a.subscribe))
 		r.Get(prefix+"/subscribe", a.handler(a.subscribe))
 		r.Get(prefix+"/sessions", a.handler(a.sessions))
@@ -146,6 +147,9 @@ func (a *api) probes(r chi.Router) {
 	r.Get("/livez", a.probe(func() bool { return true }))
 	r.Get("/readyz", a.probe(a.cfg.Ready))
 	r.Get("/startupz", a.probe(a.cfg.Started))
+	if a.cfg.Metrics != nil {
+		r.Get("/metrics", a.cfg.Metrics.ServeHTTP)
+	}
 }
 
 func (a *api) probe(ok func() bool) http.HandlerFunc {
@@ -182,13 +186,6 @@ func methodNotAllowed(routes chi.Routes, r *http.Request) *problem {
 	p := newProblem(http.StatusMethodNotAllowed, r.Method+" is not for this path; use "+methods)
 	p.header = http.Header{"Allow": {methods}}
 	return p
-}
-
-type requestIDKey struct{}
-
-func requestID(r *http.Request) string {
-	id, _ := r.Context().Value(requestIDKey{}).(string)
-	return id
 }
 
 // handler answers a handler's error with a problem.
@@ -228,10 +225,14 @@ func (a *api) around(next http.Handler) http.Handler {
 			id = fmt.Sprintf("%014x", uint64(wampcore.NewID()))
 		}
 		w.Header().Set("X-Request-Id", id)
-		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+		facts := &facts{id: id, began: time.Now()}
+		r = r.WithContext(context.WithValue(r.Context(), factsKey{}, facts))
+		if a.cfg.Observer != nil {
+			r = a.cfg.Observer.Begin(r)
+		}
 		rec := &recorder{ResponseWriter: w}
 		a.boundUnread(rec, r)
-		began := time.Now()
+		defer a.ended(r, facts, rec)
 		defer func() {
 			if v := recover(); v != nil {
 				if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
@@ -243,8 +244,6 @@ func (a *api) around(next http.Handler) http.Handler {
 				}
 			}
 			a.boundUnread(rec, r)
-			a.cfg.Log.Debug().Str("method", r.Method).Str("path", loggedPath(r.URL.Path)).Int("status", rec.status).
-				Dur("took", time.Since(began)).Str("peer", r.RemoteAddr).Str("request_id", id).Msg("request")
 		}()
 		if !a.hostAllowed(r.Host) {
 			a.refused[refusedHost].Add(1)
@@ -272,14 +271,6 @@ func (a *api) boundUnread(w *recorder, r *http.Request) {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.cfg.UnreadTimeout))
 		}
 	}
-}
-
-// loggedPath is a path as it may stand in the log: whoever knows the name of a long-poll transport can use it.
-func loggedPath(path string) string {
-	if dir, action := gopath.Split(path); strings.HasPrefix(path, "/longpoll/") && dir != "/longpoll/" {
-		return "/longpoll/-/" + action
-	}
-	return path
 }
 
 // What a request may have before its body. net/http cuts what is far beyond.
@@ -321,30 +312,6 @@ func (a *api) hostAllowed(host string) bool {
 		return pattern == name || sub && len(name) > len(suffix) && strings.HasSuffix(name, suffix)
 	})
 }
-
-// recorder remembers the status for the log.
-type recorder struct {
-	http.ResponseWriter
-
-	status int
-}
-
-func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 {
-		r.status = status
-	}
-	r.ResponseWriter.WriteHeader(status)
-}
-
-func (r *recorder) Write(b []byte) (int, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
-	return r.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController find the real writer.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // Routes lists what New routes, as "METHOD /path", for those who describe it.
 func Routes(cfg Config) ([]string, error) {

@@ -39,11 +39,6 @@ type face struct {
 
 func newFace(tb testing.TB, change ...func(*httpapi.Config)) *face {
 	tb.Helper()
-	return newFaceOver(tb, router.RealmConfig{Name: "realm1", Operators: []string{"anonymous"}}, change...)
-}
-
-func newFaceOver(tb testing.TB, realm router.RealmConfig, change ...func(*httpapi.Config)) *face {
-	tb.Helper()
 	doc, err := openapi3.NewLoader().LoadFromFile("../openapi.yaml")
 	if err != nil {
 		tb.Fatal(err)
@@ -51,7 +46,7 @@ func newFaceOver(tb testing.TB, realm router.RealmConfig, change ...func(*httpap
 	if err := doc.Validate(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}
-	r, err := router.New(router.Config{Realms: []router.RealmConfig{realm, {Name: "realm2"}}})
+	r, err := router.New(router.Config{Realms: []router.RealmConfig{{Name: "realm1", Operators: []string{"anonymous"}}, {Name: "realm2"}}})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -148,7 +143,10 @@ func TestEveryRouteIsDescribedAndEveryDescriptionRouted(t *testing.T) {
 			described = append(described, method+" "+path)
 		}
 	}
-	routed, err := httpapi.Routes(httpapi.Config{Bridge: f.bridge, Realm: "realm1", WebSocket: http.NotFoundHandler(), LongPoll: http.NotFoundHandler()})
+	routed, err := httpapi.Routes(httpapi.Config{
+		Bridge: f.bridge, Realm: "realm1", WebSocket: http.NotFoundHandler(), LongPoll: http.NotFoundHandler(),
+		Metrics: http.NotFoundHandler(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"sync"
-	"sync/atomic"
 
 	"github.com/wampgate/wampgate/wampcore"
 )
@@ -18,13 +17,10 @@ type Peer struct {
 
 // Router attaches peers to realms.
 type Router struct {
-	cfg      Config
-	policies atomic.Pointer[policies] // changed under mu, read without
-
-	reconfiguring sync.Mutex // taken before all other locks
+	cfg    Config
+	realms map[wampcore.URI]*realm // never changed
 
 	mu        sync.Mutex
-	realms    map[wampcore.URI]*realm
 	conns     map[*conn]struct{}
 	strangers map[net.Conn]struct{} // whose handshake is not done
 	closing   bool
@@ -42,21 +38,16 @@ func New(cfg Config) (*Router, error) {
 		conns:     map[*conn]struct{}{},
 		strangers: map[net.Conn]struct{}{},
 	}
-	r.apply(&batch{}, newPolicies(cfg.Realms))
+	for _, rc := range cfg.Realms {
+		r.realms[rc.Name] = newRealm(rc)
+	}
 	return r, nil
 }
 
 // Attach serves the sessions of t, one after another, until it is over. It closes t. The error says why: nil if the peer
 // left in good order.
-func (r *Router) Attach(t wampcore.Transport, peer Peer) error { return r.attach(t, peer, nil) }
-
-// AttachAs is Attach for a peer that has this identity, in every realm, without authentication: the program vouches for it.
-func (r *Router) AttachAs(t wampcore.Transport, peer Peer, id Identity) error {
-	return r.attach(t, peer, &id)
-}
-
-func (r *Router) attach(t wampcore.Transport, peer Peer, id *Identity) error {
-	c := r.admit(t, peer, id)
+func (r *Router) Attach(t wampcore.Transport, peer Peer) error {
+	c := r.admit(t, peer, nil)
 	if c == nil {
 		_ = t.Close(0)
 		return errShutdown

@@ -1,7 +1,5 @@
 package wampcore
 
-import "sync/atomic"
-
 // MessageType is the code that a message begins with.
 type MessageType uint16
 
@@ -139,9 +137,7 @@ type Event struct {
 	Details      EventDetails
 	Payload      Payload
 
-	shared  sharedEncodings
-	first   *Event // of the same publication; nil: this one
-	derived atomic.Pointer[derivation]
+	shared sharedEncodings
 }
 
 // Call asks the dealer to have a procedure run: [CALL, Request|id, Options|dict, Procedure|uri] and optionally a payload.

@@ -25,6 +25,7 @@ func subcommands() []subcommand {
 		{"check-config", "[file]", "says what is wrong with the configuration: the environment and its file, or another one", checkConfig},
 		{"hash", "wampcra|scram", "makes what the file has of a password, which it asks for or reads from its input", hash},
 		{"keygen", "", "makes a key pair for cryptosign", keygen},
+		{"healthcheck", "[livez|readyz|startupz]", "asks the gateway that runs with the same settings; readyz if nothing else is said", healthcheck},
 	}
 }
 

@@ -24,7 +24,7 @@ const prefix = "WAMPGATE_"
 type config struct {
 	Listen               []string     `env:"LISTEN" envDefault:"127.0.0.1:8080" help:"addresses, separated by commas, for HTTP and native clients: host:port, where port 0 takes a free one, or unix:/path"`
 	ListenTLS            []string     `env:"LISTEN_TLS" help:"addresses for the same over TLS; they need WAMPGATE_TLS_CERT and WAMPGATE_TLS_KEY"`
-	OpsAddr              string       `env:"OPS_ADDR" help:"address of a listener of its own for the probes; unset: they are on the main one"`
+	OpsAddr              string       `env:"OPS_ADDR" help:"address of a listener of its own for probes, metrics and what operators do; unset: probes and metrics are on the main one"`
 	AllowAnonymousRemote bool         `env:"ALLOW_ANONYMOUS_REMOTE" envDefault:"false" help:"allow addresses that other machines reach, although everybody is let in"`
 	Realm                wampcore.URI `env:"REALM" envDefault:"realm1" help:"the realm that is served"`
 	Strict               bool         `env:"STRICT" envDefault:"false" help:"hold native clients to the letter of the specification"`
@@ -32,6 +32,10 @@ type config struct {
 	Disclosure           disclosure   `env:"DISCLOSURE" envDefault:"asked" help:"whether callees and subscribers learn who calls and publishes: asked, always or never"`
 	TrustLevels          trustLevels  `env:"TRUST_LEVELS" help:"trust levels of calls and publications by authrole, such as anonymous=0,backend=5"`
 	LogLevel             logLevel     `env:"LOG_LEVEL" envDefault:"info" help:"trace, debug, info, warn, error or off"`
+	AccessLog            bool         `env:"ACCESS_LOG" envDefault:"false" help:"log every HTTP request, at level info; else they are logged at level debug"`
+	Profiling            bool         `env:"PROFILING" envDefault:"false" help:"serve profiles of the running program at /debug/pprof/ of WAMPGATE_OPS_ADDR, to this machine alone"`
+	MetricsProcedures    []string     `env:"METRICS_PROCEDURES" help:"procedures, separated by commas, whose calls by HTTP are counted and timed one by one"`
+	MetricsTopics        []string     `env:"METRICS_TOPICS" help:"topics, separated by commas, whose publications by HTTP are counted one by one"`
 	UpstreamURL          string       `env:"UPSTREAM_URL" help:"address of a router elsewhere that is used instead of the own one: ws, wss, tcp, tls or unix; native clients are then served there"`
 	UpstreamCA           string       `env:"UPSTREAM_CA" help:"file with the CAs of that router's certificate, PEM; unset: the system's"`
 	UpstreamCert         string       `env:"UPSTREAM_CERT" help:"file with the certificate to show to it, PEM"`
@@ -73,6 +77,7 @@ type config struct {
 	StreamQueueBytes  size          `env:"STREAM_QUEUE_BYTES" envDefault:"1MiB" help:"bytes that may wait for one event stream"`
 	Heartbeat         time.Duration `env:"HEARTBEAT" envDefault:"15s" help:"how often a quiet event stream says that it is alive"`
 
+	DrainWindow     time.Duration `env:"DRAIN_WINDOW" envDefault:"10s" help:"over which time gateway drain ends event streams and sessions"`
 	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"10s" help:"how long requests and sessions get to end before they are cut"`
 
 	File *file // what only the configuration file says; nil where there is none
@@ -82,7 +87,7 @@ type config struct {
 // wrong with the file is shown with the lines around it.
 func loadConfig(environ []string) (config, error) {
 	vars, unknown := ownVariables(environ)
-	f, broken := addFile(vars, variables(environ))
+	f, broken := addFile(vars)
 	var cfg config
 	err := env.ParseWithOptions(&cfg, env.Options{
 		Prefix:      prefix,
@@ -93,26 +98,19 @@ func loadConfig(environ []string) (config, error) {
 		return config{}, err
 	}
 	cfg.File = f
-	for _, list := range []*[]string{&cfg.Listen, &cfg.ListenTLS, &cfg.Hosts, &cfg.Origins, &cfg.Operators} {
+	for _, list := range []*[]string{
+		&cfg.Listen, &cfg.ListenTLS, &cfg.Hosts, &cfg.Origins, &cfg.Operators, &cfg.MetricsProcedures, &cfg.MetricsTopics,
+	} {
 		*list = trimmed(*list)
 	}
 	return cfg, cfg.validate()
 }
 
-// variables returns an environment by name.
-func variables(environ []string) map[string]string {
-	vars := map[string]string{}
-	for _, line := range environ {
-		name, value, _ := strings.Cut(line, "=")
-		vars[name] = value
-	}
-	return vars
-}
-
 // ownVariables returns the environment's variables that are for the gateway. A name that it does not know is a mistake.
 func ownVariables(environ []string) (map[string]string, error) {
 	vars, known := map[string]string{}, settings()
-	for name, value := range variables(environ) {
+	for _, line := range environ {
+		name, value, _ := strings.Cut(line, "=")
 		if strings.HasPrefix(name, prefix) && !isServiceLink(name, value) {
 			vars[name] = value
 		}
@@ -171,6 +169,9 @@ func (c *config) validate() error {
 	}
 	c.validateListeners(bad)
 	c.validateUpstream(bad)
+	if c.Profiling && c.OpsAddr == "" {
+		bad("Profiling", "set %s, too", variable("OpsAddr"))
+	}
 	if !c.Realm.Valid(false) {
 		bad("Realm", "%q is no URI; want a name such as realm1 or com.example.main", string(c.Realm))
 	}
@@ -222,11 +223,7 @@ type logLevel zerolog.Level
 
 // UnmarshalText reads a level's name.
 func (l *logLevel) UnmarshalText(text []byte) error {
-	names := map[string]zerolog.Level{
-		"trace": zerolog.TraceLevel, "debug": zerolog.DebugLevel, "info": zerolog.InfoLevel,
-		"warn": zerolog.WarnLevel, "error": zerolog.ErrorLevel, "off": zerolog.Disabled,
-	}
-	level, ok := names[strings.ToLower(string(text))]
+	level, ok := levelNames()[strings.ToLower(string(text))]
 	if !ok {
 		return fmt.Errorf("%q is no level; want trace, debug, info, warn, error or off", text)
 	}

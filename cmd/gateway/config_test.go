@@ -28,6 +28,7 @@ func TestNothingNeedsToBeConfigured(t *testing.T) {
 		QueueMessages: 8192, QueueBytes: 64 << 20, CallTimeout: 30 * time.Second, CallTimeoutMax: 10 * time.Minute,
 		HistoryEvents: 65536, HistoryBytes: 64 << 20, HistoryAge: time.Hour,
 		StreamQueueEvents: 1024, StreamQueueBytes: 1 << 20, Heartbeat: 15 * time.Second, ShutdownTimeout: 10 * time.Second,
+		DrainWindow: 10 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -51,6 +52,8 @@ func TestEverySettingIsReadFromItsVariable(t *testing.T) {
 		"WAMPGATE_UPSTREAM_URL=wss://router.example/ws", "WAMPGATE_UPSTREAM_CA=uca", "WAMPGATE_UPSTREAM_CERT=uc",
 		"WAMPGATE_UPSTREAM_KEY=uk",
 		"WAMPGATE_HEARTBEAT=4s", "WAMPGATE_SHUTDOWN_TIMEOUT=5s",
+		"WAMPGATE_ACCESS_LOG=true", "WAMPGATE_PROFILING=true", "WAMPGATE_METRICS_PROCEDURES=com.a, com.b",
+		"WAMPGATE_METRICS_TOPICS=com.c", "WAMPGATE_DRAIN_WINDOW=6s",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +71,8 @@ func TestEverySettingIsReadFromItsVariable(t *testing.T) {
 		Operators: []string{"admin", "ops"}, Disclosure: disclosure(router.DiscloseNever),
 		TrustLevels: trustLevels{"anonymous": 0, "backend": 5}, HistoryEvents: 9, HistoryBytes: 1 << 10,
 		StreamQueueEvents: 2, StreamQueueBytes: 3 << 20, Heartbeat: 4 * time.Second, ShutdownTimeout: 5 * time.Second,
+		AccessLog: true, Profiling: true, MetricsProcedures: []string{"com.a", "com.b"}, MetricsTopics: []string{"com.c"},
+		DrainWindow: 6 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -99,6 +104,7 @@ func TestMistakeIsNamedWithItsVariable(t *testing.T) {
 		{"WAMPGATE_UPSTREAM_KEY=k", "WAMPGATE_UPSTREAM_CERT: it goes with WAMPGATE_UPSTREAM_KEY"},
 		{"WAMPGATE_OPS_ADDR=x", `WAMPGATE_OPS_ADDR: "x" is no address`},
 		{"WAMPGATE_REALM=a..b", `WAMPGATE_REALM: "a..b" is no URI`},
+		{"WAMPGATE_PROFILING=true", "WAMPGATE_PROFILING: set WAMPGATE_OPS_ADDR, too"},
 		{"WAMPGATE_STRICT=maybe", "WAMPGATE_STRICT: want true or false"},
 		{"WAMPGATE_LOG_LEVEL=loud", `WAMPGATE_LOG_LEVEL: "loud" is no level`},
 		{"WAMPGATE_CONFIG=/nowhere.yaml", "WAMPGATE_CONFIG: open /nowhere.yaml"},

@@ -54,7 +54,7 @@ func serve(environ []string, stderr *os.File) int {
 	signal.Notify(hangup, syscall.SIGHUP)
 	out := newLogFile(stderr)
 	defer out.Close()
-	log := newLogger(out, isTerminal(stderr), zerolog.Level(cfg.LogLevel))
+	log := newLogger(out, isTerminal(stderr))
 	if err := run(ctx, stop, hangup, cfg, log); err != nil {
 		log.Error().Err(err).Msg("gateway stopped")
 		return 1
@@ -62,12 +62,12 @@ func serve(environ []string, stderr *os.File) int {
 	return 0
 }
 
-// newLogger writes for people on a terminal, and JSON elsewhere.
-func newLogger(out io.Writer, terminal bool, level zerolog.Level) zerolog.Logger {
+// newLogger writes for people on a terminal, and JSON elsewhere. How much is a matter of levels.
+func newLogger(out io.Writer, terminal bool) zerolog.Logger {
 	if terminal {
 		out = zerolog.ConsoleWriter{Out: out, TimeFormat: "15:04:05.000"}
 	}
-	return zerolog.New(out).Level(level).With().Timestamp().Logger()
+	return zerolog.New(out).With().Timestamp().Logger()
 }
 
 func isTerminal(f *os.File) bool {
@@ -76,7 +76,7 @@ func isTerminal(f *os.File) bool {
 }
 
 // version is set by the linker where a release is built.
-var version string //nolint:gochecknoglobals // the linker sets nothing else
+var version string
 
 func buildVersion() string {
 	if version != "" {

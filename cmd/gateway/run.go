@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,7 +34,9 @@ type gateway struct {
 	router *router.Router // nil where there is one elsewhere
 	bridge *bridge.Bridge
 
-	started atomic.Bool // all listeners are open, and not shutting down
+	life    life
+	levels  *levels
+	metrics *metrics
 	servers []*http.Server
 	serving sync.WaitGroup
 	hangup  <-chan os.Signal
@@ -46,15 +47,22 @@ type gateway struct {
 
 // run serves until ctx ends, and then shuts down; stop lets a second signal through, which cuts that short.
 func run(ctx context.Context, stop func(), hangup <-chan os.Signal, cfg config, log zerolog.Logger) error {
+	limitMemory(log)
 	g, err := newGateway(cfg, log) //nolint:contextcheck // the session with a router elsewhere ends by shutdown
 	if err != nil {
 		return err
 	}
 	g.hangup = hangup
+	if signals := levelSignals(); len(signals) > 0 {
+		level := make(chan os.Signal, 1)
+		signal.Notify(level, signals...)
+		defer signal.Stop(level)
+		g.serving.Go(func() { g.levels.watch(level, g.stopped) })
+	}
 	if err := g.listen(ctx); err != nil {
 		return errors.Join(err, g.shutdown(ctx))
 	}
-	g.started.Store(true)
+	g.life.advance(serving)
 	select {
 	case <-ctx.Done():
 	case err = <-g.failed:
@@ -88,8 +96,13 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 	g := &gateway{
 		cfg: cfg, log: log, failed: make(chan error, 1),
 		stopped: stopped, stop: sync.OnceFunc(func() { close(stopped) }),
+		levels: newLevels(zerolog.Level(cfg.LogLevel), log),
 	}
-	streams := bridge.Config{StreamEvents: int(cfg.StreamQueueEvents), StreamBytes: int(cfg.StreamQueueBytes)}
+	program := thisBuild()
+	g.metrics = newMetrics(func() snapshot { return snapshot{build: program, phase: g.life.phase()} }, cfg.MetricsProcedures, cfg.MetricsTopics)
+	streams := bridge.Config{
+		StreamEvents: int(cfg.StreamQueueEvents), StreamBytes: int(cfg.StreamQueueBytes), Observer: operations{g.metrics},
+	}
 	if cfg.UpstreamURL != "" {
 		dial, err := cfg.upstream()
 		if err != nil {
@@ -152,8 +165,11 @@ func (g *gateway) way(name string) bool { return g.router != nil && g.cfg.Transp
 
 // isReady is what /readyz tells.
 func (g *gateway) isReady() bool {
-	return g.started.Load() && (g.router != nil || g.bridge.Up(bridge.Principal{Realm: g.cfg.Realm}))
+	return g.life.phase() == serving && (g.router != nil || g.bridge.Up(bridge.Principal{Realm: g.cfg.Realm}))
 }
+
+// isStarted is what /startupz tells.
+func (g *gateway) isStarted() bool { return g.life.phase() != starting }
 
 // api returns what HTTP requests may do.
 func (g *gateway) api() httpapi.Config {
@@ -162,8 +178,11 @@ func (g *gateway) api() httpapi.Config {
 		Realm:          g.cfg.Realm,
 		OpenAPI:        wampgate.OpenAPI(),
 		Ready:          g.isReady,
-		Started:        g.started.Load,
+		Started:        g.isStarted,
+		Metrics:        g.metrics.handler(),
+		Observer:       g.metrics,
 		Log:            g.log,
+		AccessLog:      g.cfg.AccessLog,
 		OpsElsewhere:   g.cfg.OpsAddr != "",
 		Hosts:          g.cfg.Hosts,
 		Origins:        g.cfg.Origins,
@@ -211,12 +230,12 @@ func (g *gateway) listen(ctx context.Context) error {
 	}
 	l, err := transport.Listen(ctx, g.cfg.OpsAddr, fs.FileMode(g.cfg.UnixMode))
 	if err != nil {
-		return fmt.Errorf("listen for probes: %w", err)
+		return fmt.Errorf("listen for operations: %w", err)
 	}
-	ops := g.newServer(httpapi.Ops(g.api()))
-	ops.ReadTimeout = g.cfg.HelloTimeout // probes have no bodies
+	ops := g.newServer(g.operations())
+	ops.ReadTimeout = g.cfg.HelloTimeout // there are no bodies but small ones
 	g.serve(ops, l)
-	g.log.Info().EmbedObject(urls(l.Addr(), false, func(string) bool { return false })).Msg("listening for probes")
+	g.log.Info().EmbedObject(urls(l.Addr(), false, func(string) bool { return false })).Msg("listening for operations")
 	return nil
 }
 
@@ -277,7 +296,7 @@ func (g *gateway) fail(err error) {
 // shutdown ends everything: streams are told, calls that run may finish, sessions get their GOODBYE, and with it the
 // long-poll requests their end. What is not done when ctx ends is cut.
 func (g *gateway) shutdown(ctx context.Context) error {
-	g.started.Store(false)
+	g.life.advance(stopping)
 	g.bridge.Drain()
 	g.stop()
 	var down sync.WaitGroup

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wampgate/wampgate/bridge"
+	"github.com/wampgate/wampgate/httpapi"
+	"github.com/wampgate/wampgate/wampcore"
+	"github.com/wampgate/wampgate/wampcore/client"
+)
+
+//go:generate go test -run TestMetricsPageIsMadeOfTheCode -update
+
+// scrape returns the lines of the metrics that have a name of the gateway's own.
+func scrape(t *testing.T, h http.Handler) string {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	h.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if answer.Code != http.StatusOK {
+		t.Fatalf("got %d: %s", answer.Code, answer.Body)
+	}
+	return answer.Body.String()
+}
+
+func wantMetrics(t *testing.T, got string, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if !strings.Contains(got, "\n"+line+"\n") {
+			name, _, _ := strings.Cut(line, "{")
+			var near []string
+			for l := range strings.Lines(got) {
+				if strings.HasPrefix(l, name) {
+					near = append(near, l)
+				}
+			}
+			t.Errorf("want %s, got\n%s", line, strings.Join(near, ""))
+		}
+	}
+}
+
+func TestRequestsAreCountedByTheirRoute(t *testing.T) {
+	m := newMetrics(func() snapshot { return snapshot{phase: draining} }, []string{"com.a"}, nil)
+	get := httptest.NewRequest(http.MethodGet, "/v1/subscribe/com.example.secret", nil)
+	for range 2 {
+		m.End(m.Begin(get), httpapi.Answer{Route: "/v1/subscribe/{topic}", Status: 200, Took: time.Hour, Stream: true})
+	}
+	odd := httptest.NewRequest("BREW", "/", nil)
+	m.End(m.Begin(odd), httpapi.Answer{Status: 405, Took: 3 * time.Millisecond})
+	m.Begin(get)
+	m.reload(nil)
+	m.reload(errors.New("broken"))
+	got := scrape(t, m.handler())
+	wantMetrics(t, got,
+		`wampgate_http_requests_total{code="200",method="GET",route="/v1/subscribe/{topic}"} 2`,
+		`wampgate_http_requests_total{code="405",method="other",route=""} 1`,
+		`wampgate_http_request_duration_seconds_bucket{method="other",route="",le="0.005"} 1`,
+		`wampgate_http_requests_in_flight 1`,
+		`wampgate_phase{phase="draining"} 1`, `wampgate_phase{phase="serving"} 0`,
+		`wampgate_config_reloads_total{result="success"} 1`, `wampgate_config_reloads_total{result="failure"} 1`,
+	)
+	if strings.Contains(got, "secret") {
+		t.Error("a topic stands in the metrics")
+	}
+	if n := strings.Count(got, `duration_seconds_count{method="GET"`); n != 0 {
+		t.Error("streams have durations")
+	}
+}
+
+func TestProceduresAndTopicsHaveALabelWhereTheyAreListed(t *testing.T) {
+	m := newMetrics(func() snapshot { return snapshot{} }, []string{"com.a"}, []string{"com.b"})
+	for _, uri := range []wampcore.URI{"com.a", "com.b", "com.secret"} {
+		for action := bridge.Calling; action <= bridge.Delivering; action++ {
+			m.operationEnded(bridge.Operation{Action: action, URI: uri}, time.Millisecond, nil)
+		}
+	}
+	for _, err := range []error{
+		&wampcore.Error{URI: "com.secret.error"}, &wampcore.Error{URI: wampcore.ErrNoSuchProcedure}, &wampcore.Error{URI: "wamp.secret"},
+		context.DeadlineExceeded, context.Canceled, client.ErrDown, errors.New("secret"),
+	} {
+		m.operationEnded(bridge.Operation{URI: "com.a"}, time.Second, err)
+	}
+	got := scrape(t, m.handler())
+	wantMetrics(t, got,
+		`wampgate_procedure_call_duration_seconds_count{procedure="com.a"} 8`,
+		`wampgate_topic_publish_duration_seconds_count{topic="com.b"} 1`,
+		`wampgate_operation_duration_seconds_count{action="deliver",result="ok"} 3`,
+		`wampgate_operation_duration_seconds_count{action="call",result="application_error"} 1`,
+		`wampgate_operation_duration_seconds_count{action="call",result="no_such_procedure"} 1`,
+		`wampgate_operation_duration_seconds_count{action="call",result="timeout"} 1`,
+		`wampgate_operation_duration_seconds_count{action="call",result="canceled"} 1`,
+		`wampgate_operation_duration_seconds_count{action="call",result="unavailable"} 1`,
+		`wampgate_operation_duration_seconds_count{action="call",result="other"} 2`,
+	)
+	if strings.Contains(got, "secret") {
+		t.Error("a URI that is not listed stands in the metrics")
+	}
+}
+
+func TestNamesOfMetricsFollowTheRules(t *testing.T) {
+	for _, f := range families() {
+		total := strings.HasSuffix(f.name, "_total")
+		switch {
+		case !regexp.MustCompile(`^[a-z][a-z0-9_]*$`).MatchString(f.name):
+			t.Errorf("%s is no name", f.name)
+		case total != (f.kind == counter):
+			t.Errorf("%s: counters, and they alone, end with _total", f.name)
+		case f.kind == histogram && !strings.HasSuffix(f.name, "_seconds"):
+			t.Errorf("%s: times are in seconds", f.name)
+		case regexp.MustCompile(`(milli|micro|_ms|kilo|mega|_kb)`).MatchString(f.name):
+			t.Errorf("%s: want base units", f.name)
+		case !strings.HasSuffix(f.help, "."):
+			t.Errorf("%s: %q is no sentence", f.name, f.help)
+		}
+	}
+}
+
+func TestMetricsPageIsMadeOfTheCode(t *testing.T) {
+	var want strings.Builder
+	want.WriteString("# Metrics\n\n<!-- made by go generate ./cmd/gateway: do not edit -->\n\n" +
+		"`GET /metrics`, at `WAMPGATE_OPS_ADDR` if that is set, else on the main listener. Values are in base units: seconds and bytes. Beside these\n" +
+		"there are those of Go (`go_…`) and of the process (`process_…`). No label is a topic or a procedure, but where\n" +
+		"`WAMPGATE_METRICS_PROCEDURES` and `WAMPGATE_METRICS_TOPICS` list them.\n\n| Metric | Kind | Labels | Meaning |\n|---|---|---|---|\n")
+	for _, f := range families() {
+		fmt.Fprintf(&want, "| `%s%s` | %s | %s | %s |\n", namespace, f.name, f.kind, strings.Join(f.labels, ", "), f.help)
+	}
+	const page = "../../docs/metrics.md"
+	if *update {
+		if err := os.WriteFile(page, []byte(want.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want.String(), string(got)); diff != "" {
+		t.Errorf("docs/metrics.md is not of this code; run go generate ./cmd/gateway (-want +got)\n%s", diff)
+	}
+}
+
+// TestDashboardAndAlertsNameMetricsThatThereAre finds what looks like a metric of the gateway's in the two files.
+func TestDashboardAndAlertsNameMetricsThatThereAre(t *testing.T) {
+	var known []string
+	for _, f := range families() {
+		known = append(known, namespace+f.name)
+		if f.kind == histogram {
+			known = append(known, namespace+f.name+"_bucket", namespace+f.name+"_count", namespace+f.name+"_sum")
+		}
+	}
+	for _, file := range []string{"../../deploy/grafana/wampgate.json", "../../deploy/prometheus/alerts.yml"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := regexp.MustCompile(`\bwampgate_[a-z0-9_]+`).FindAllString(string(text), -1)
+		if len(named) == 0 {
+			t.Errorf("%s names no metric", file)
+		}
+		for _, name := range named {
+			if !slices.Contains(known, name) {
+				t.Errorf("%s: there is no %s", file, name)
+			}
+		}
+	}
+}
+
+func BenchmarkRequestIsCounted(b *testing.B) {
+	m := newMetrics(func() snapshot { return snapshot{} }, nil, nil)
+	r := httptest.NewRequest(http.MethodPost, "/v1/call/p", nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		m.End(m.Begin(r), httpapi.Answer{Route: "/v1/call/{procedure}", Status: 200, Took: time.Millisecond})
+	}
+}
