@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	linked "container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,9 @@ type Config struct {
 	StreamEvents int  // that wait for one stream's reader; default 1024
 	StreamBytes  int  // the same in bytes; default 4 MiB
 
+	MaxSessions int           // of the calls and publications of principals; default 10 000
+	SessionIdle time.Duration // after which one is ended that nobody uses; default 5 min
+
 	OnUp   func(p Principal)          // a principal has a session, also after a loss; optional
 	OnDown func(p Principal, _ error) // it was lost, or an attempt to open it failed; optional
 
@@ -33,19 +37,13 @@ type Bridge struct {
 	cfg Config
 
 	mu       sync.Mutex
-	sessions map[use]*client.Redialer // only those that were joined, or are kept
+	sessions map[use]*shared
+	recent   linked.List // of *shared, the one used last in front
+	parting  sync.WaitGroup
 	kept     map[Principal]bool
 	streams  map[*Stream]struct{}
 	standing map[*client.Standing]*Stream // of streams that share a session
 	draining bool
-}
-
-// use is what a session is for. Streams do not share the one of the calls and publications: a router does not give a session
-// what that has published itself.
-type use struct {
-	Principal
-
-	streams bool
 }
 
 // New returns a bridge without sessions.
@@ -56,6 +54,12 @@ func New(cfg Config) *Bridge {
 	if cfg.StreamBytes <= 0 {
 		cfg.StreamBytes = 4 << 20
 	}
+	if cfg.MaxSessions <= 0 {
+		cfg.MaxSessions = 10_000
+	}
+	if cfg.SessionIdle <= 0 {
+		cfg.SessionIdle = 5 * time.Minute
+	}
 	if cfg.OnUp == nil {
 		cfg.OnUp = func(Principal) {}
 	}
@@ -63,7 +67,7 @@ func New(cfg Config) *Bridge {
 		cfg.OnDown = func(Principal, error) {}
 	}
 	return &Bridge{
-		cfg: cfg, sessions: map[use]*client.Redialer{}, kept: map[Principal]bool{},
+		cfg: cfg, sessions: map[use]*shared{}, kept: map[Principal]bool{},
 		streams: map[*Stream]struct{}{}, standing: map[*client.Standing]*Stream{},
 	}
 }
@@ -90,95 +94,6 @@ func (b *Bridge) Publish(ctx context.Context, p Principal, topic wampcore.URI, r
 	}
 	id, err := s.Publish(ctx, topic, req.Payload, req.Options)
 	return id, done(err)
-}
-
-// Keep opens a principal's session now, and for as long as it takes: Up tells.
-func (b *Bridge) Keep(p Principal) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.draining {
-		b.kept[p] = true
-		b.redialer(use{Principal: p})
-	}
-}
-
-// Up reports whether a principal has a session.
-func (b *Bridge) Up(p Principal) bool {
-	b.mu.Lock()
-	r := b.sessions[use{Principal: p}]
-	b.mu.Unlock()
-	if r == nil {
-		return false
-	}
-	_, err := r.Session()
-	return err == nil
-}
-
-// redialer returns what has a session. mu is held.
-func (b *Bridge) redialer(u use) *client.Redialer {
-	if r := b.sessions[u]; r != nil {
-		return r
-	}
-	cfg := client.RedialConfig{
-		Dial:       func(ctx context.Context) (wampcore.Transport, error) { return b.cfg.Dial(ctx, u.Principal) },
-		Session:    client.Config{Realm: u.Realm, Agent: agent},
-		Timeout:    joinTimeout,
-		OnRestored: b.restored,
-		OnRevoked:  b.revoked,
-	}
-	if !u.streams {
-		cfg.OnUp = func(*client.Session) { b.cfg.OnUp(u.Principal) }
-		cfg.OnDown = func(err error) { b.cfg.OnDown(u.Principal, err) }
-	}
-	r := client.Redial(cfg)
-	b.sessions[u] = r
-	return r
-}
-
-// blip is how long a request waits for a session that was lost.
-const blip = 500 * time.Millisecond
-
-// session returns the session of a principal's calls and publications. The first who wants it has it opened; the others wait for
-// that. A realm that the router refuses is forgotten, unless it is kept.
-func (b *Bridge) session(ctx context.Context, p Principal) (*client.Session, error) {
-	s, _, err := b.join(ctx, use{Principal: p})
-	return s, err
-}
-
-func (b *Bridge) join(ctx context.Context, u use) (*client.Session, *client.Redialer, error) {
-	b.mu.Lock()
-	if b.draining {
-		b.mu.Unlock()
-		return nil, nil, ErrDraining
-	}
-	r := b.redialer(u) //nolint:contextcheck // it outlives the request
-	kept := b.kept[u.Principal]
-	b.mu.Unlock()
-	s, err := r.Ready(ctx)
-	if refusal, ok := errors.AsType[*wampcore.Error](err); ok && refusal.URI == wampcore.ErrNoSuchRealm {
-		if !kept {
-			b.forget(u, r) //nolint:contextcheck // it has no session: it does not wait
-		}
-		return nil, nil, refusal
-	}
-	if errors.Is(err, client.ErrDown) {
-		waiting, cancel := context.WithTimeout(ctx, blip)
-		defer cancel()
-		s, err = r.Wait(waiting)
-	}
-	return s, r, err
-}
-
-func (b *Bridge) forget(u use, r *client.Redialer) {
-	b.mu.Lock()
-	own := b.sessions[u] == r
-	if own {
-		delete(b.sessions, u)
-	}
-	b.mu.Unlock()
-	if own {
-		_ = r.Close(context.Background())
-	}
 }
 
 const agent = "wampgate-http"
@@ -215,8 +130,10 @@ func (b *Bridge) Close(ctx context.Context) error {
 	sessions := maps.Clone(b.sessions)
 	b.mu.Unlock()
 	errs := make([]error, 0, len(sessions))
-	for _, r := range sessions {
-		errs = append(errs, r.Close(ctx))
+	for _, s := range sessions {
+		s.timer.Stop()
+		errs = append(errs, s.Close(ctx))
 	}
+	b.parting.Wait()
 	return errors.Join(errs...)
 }

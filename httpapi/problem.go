@@ -133,6 +133,10 @@ func asProblem(err error) *problem {
 		p := newProblem(statusHungUp, "the client gave up")
 		p.Outcome = unknown
 		return p
+	case errors.Is(err, bridge.ErrBusy):
+		p := wampProblem(&wampcore.Error{URI: wampcore.ErrUnavailable, Message: err.Error()})
+		p.refusal = refusedSessions
+		return p
 	case errors.Is(err, bridge.ErrDraining):
 		p := wampProblem(&wampcore.Error{URI: wampcore.CloseSystemShutdown, Message: err.Error()})
 		p.Outcome = notExecuted // it was refused, not cut off

@@ -43,13 +43,14 @@ const (
 	refusedAnonymous
 	refusedUndecided
 	refusedRealm
+	refusedSessions
 	refusals
 )
 
 // String returns the reason as it stands in metrics.
 func (r refusal) String() string {
 	return [...]string{
-		"", "host", "origin", "headers", "body", "uri", "credentials", "anonymous", "undecided", "realm",
+		"", "host", "origin", "headers", "body", "uri", "credentials", "anonymous", "undecided", "realm", "sessions",
 	}[r]
 }
 

@@ -438,3 +438,10 @@ func (r *Redialer) Close(ctx context.Context) error {
 	r.sessions.Wait()
 	return err
 }
+
+// Idle reports whether nothing stands, and no request or invocation is open.
+func (r *Redialer) Idle() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.standing) == 0 && (r.session == nil || r.session.Err() != nil || r.session.Idle())
+}

@@ -190,6 +190,23 @@ func (s *Session) Err() error {
 	return context.Cause(s.ctx)
 }
 
+// Idle reports whether there are no subscriptions and registrations, and no request or invocation is open.
+func (s *Session) Idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.subscriptions)+len(s.registrations)+len(s.running) == 0 && !s.waiting()
+}
+
+// waiting reports whether somebody waits for an answer. mu is held.
+func (s *Session) waiting() bool {
+	for _, p := range s.pending {
+		if !p.given {
+			return true
+		}
+	}
+	return false
+}
+
 // Close ends the session in good order: it takes the registrations back, lets the requests and invocations that are open
 // finish, says goodbye, and waits until all handlers have returned. New requests are refused, but for those that
 // invocations make to finish. When ctx ends first, what is left is cut. Close may be called again. A handler that calls it
@@ -235,13 +252,8 @@ func (s *Session) part() {
 
 // settle tells Close when nothing is open any more. It is called whenever something ends; mu is held.
 func (s *Session) settle() {
-	if !s.closing || s.parting || len(s.running) > 0 {
+	if !s.closing || s.parting || len(s.running) > 0 || s.waiting() {
 		return
-	}
-	for _, p := range s.pending {
-		if !p.given {
-			return
-		}
 	}
 	select {
 	case <-s.finished:
