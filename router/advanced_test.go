@@ -410,9 +410,9 @@ func advanced() []conversation {
 			b < [16,3,{"acknowledge":true},"com.a",[3]]
 			b > [17,3,"$p3"]
 			b < [16,4,{"acknowledge":true,"exclude":[1]},"com.a",["for some sessions"]]
-			b > [17,4,"*"]
+			b > [17,4,"$p4"]
 			b < [16,5,{"acknowledge":true,"eligible_authrole":["nobody"]},"com.a",["for nobody here"]]
-			b > [17,5,"*"]
+			b > [17,5,"$p5"]
 			b < [48,6,{},"wamp.subscription.get_events",["$sub"]]
 			b > [50,6,{},[{"timestamp":"*","subscription":"$sub","publication":"$p1","details":{"topic":"com.a"},"args":[1],"kwargs":{"k":"\u0000AAE="}},
 				{"timestamp":"*","subscription":"$sub","publication":"$p2","details":{"topic":"com.b","publisher":"$b","publisher_authid":"*","publisher_authrole":"anonymous"},"args":[2]},
@@ -436,7 +436,30 @@ func advanced() []conversation {
 			b < [48,15,{},"wamp.subscription.get_events",["$sub"],{"from_time":"yesterday"}]
 			b > [8,48,15,{},"wamp.error.invalid_argument","*"]
 			b < [48,16,{},"wamp.subscription.get_events",[99]]
-			b > [8,48,16,{},"wamp.error.no_such_subscription"]`},
+			b > [8,48,16,{},"wamp.error.no_such_subscription"]
+			b < [48,17,{},"wamp.subscription.get_events",["$sub"],{"after_publication":"$p4"}]
+			b > [50,17,{}]`},
+		{name: "2.23 the past of several subscriptions comes in one order, each event once", script: `
+			a < [32,1,{"match":"prefix"},"com."]
+			a > [33,1,"$prefix"]
+			a < [32,2,{},"com.a"]
+			a > [33,2,"$exact"]
+			a < [32,3,{},"org.c"]
+			a > [33,3,"$other"]
+			b < [16,1,{"acknowledge":true},"com.a",[1]]
+			b > [17,1,"$p1"]
+			b < [16,2,{"acknowledge":true},"org.c",[2]]
+			b > [17,2,"$p2"]
+			b < [16,3,{"acknowledge":true,"exclude":[1]},"com.b"]
+			b > [17,3,"$p3"]
+			b < [48,4,{},"wamp.subscription.get_events",[["$exact","$other","$prefix"]],{"limit":1}]
+			b > [50,4,{},[{"timestamp":"*","subscription":"$exact","publication":"$p1","details":{"topic":"com.a"},"args":[1]}],{"gap":false,"last":"$p3","more":true}]
+			b < [48,5,{},"wamp.subscription.get_events",[["$exact","$other","$prefix"]],{"after_publication":"$p1","limit":1}]
+			b > [50,5,{},[{"timestamp":"*","subscription":"$other","publication":"$p2","details":{"topic":"org.c"},"args":[2]}],{"gap":false,"last":"$p3","more":false}]
+			b < [48,6,{},"wamp.subscription.get_events",[[]],{"after_publication":77}]
+			b > [50,6,{},[],{"gap":true,"last":"$p3","more":false}]
+			b < [48,7,{},"wamp.subscription.get_events",[["$other",99]]]
+			b > [8,48,7,{},"wamp.error.no_such_subscription"]`},
 		{name: "2.24 the newest that one may get is retained", script: `
 			b < [16,1,{"acknowledge":true,"retain":true},"com.t",["old"]]
 			b > [17,1,"*"]

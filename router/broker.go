@@ -120,6 +120,7 @@ func (k *broker) drop(b *batch, s *session, sub *subscription) {
 
 // publish queues one EVENT a subscription for each of its eligible sessions. They share the message.
 func (k *broker) publish(b *batch, p *publication) {
+	var first *wampcore.Event
 	k.index.each(p.topic, func(sub *subscription, _ wampcore.Match) {
 		var event *wampcore.Event
 		for _, member := range sub.members {
@@ -128,6 +129,10 @@ func (k *broker) publish(b *batch, p *publication) {
 			}
 			if event == nil {
 				event = p.event(sub)
+				event.IsOf(first)
+				if first == nil {
+					first = event
+				}
 			}
 			b.send(member, event)
 		}

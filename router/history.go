@@ -42,10 +42,28 @@ func newHistory(cfg HistoryConfig) history {
 	return history{cfg: cfg.withDefaults(), numbers: map[wampcore.ID]uint64{}}
 }
 
-// keeps reports whether a publication may be stored at all. [RFC event history] Lists of session ids say nothing to
-// sessions that come later.
-func (h *history) keeps(p *publication) bool {
-	return !h.cfg.Off && (p.only == nil || p.only.exclude == nil && p.only.eligible == nil)
+// remember keeps a publication, or that there was one. [RFC event history] Lists of session ids say nothing to sessions that come
+// later: of what has them nothing is kept but the id, which a subscriber may name as the last that it has.
+func (h *history) remember(p *publication) {
+	switch {
+	case h.cfg.Off:
+	case p.only == nil || p.only.exclude == nil && p.only.eligible == nil:
+		h.append(p)
+	default:
+		h.append(&publication{id: p.id, at: p.at})
+	}
+}
+
+// last returns the newest publication, 0 if nothing is kept. There is one from the first question on: what comes after it can
+// be asked for.
+func (h *history) last() wampcore.ID {
+	if h.cfg.Off {
+		return 0
+	}
+	if h.next == 0 {
+		h.append(&publication{id: wampcore.NewID(), at: time.Now()})
+	}
+	return h.at(h.next - 1).id
 }
 
 func (h *history) at(n uint64) *publication { return &h.ring[n&uint64(len(h.ring)-1)] }
@@ -82,8 +100,7 @@ func (h *history) grow() {
 
 // query is what is asked of the past. [RFC event history]
 type query struct {
-	topic         wampcore.URI // the subscription's, with match
-	match         wampcore.Match
+	subscriptions []asked
 	only          wampcore.URI // for patterns: this topic alone
 	from, to      *wampcore.ID // publications
 	after, before bool         // from and to themselves are not wanted
@@ -93,7 +110,15 @@ type query struct {
 	beforeTime    bool
 	reverse       bool
 	limit         int
+	counting      bool // more counts what is behind the limit, too
 	asker         *session
+}
+
+// asked is a subscription whose past is asked for.
+type asked struct {
+	id    wampcore.ID
+	topic wampcore.URI
+	match wampcore.Match
 }
 
 // What one answer holds at the most.
@@ -105,13 +130,25 @@ const (
 // historyChunk is how many publications are looked at before the publishers get their turn.
 const historyChunk = 512
 
-// find returns what the query asks for. more says that there is more than one answer holds; gap that a publication that
-// it names is not, or no longer, kept.
-func (r *realm) find(q *query) (found []publication, more, gap bool) {
+// past is an answer.
+type past struct {
+	events []publication
+	more   bool        // there is more than one answer holds
+	gap    bool        // what the query names, or something after it, is not, or no longer, kept
+	last   wampcore.ID // the newest publication, of any topic, when the query was begun; 0: nothing is kept
+}
+
+// find returns what the query asks for.
+func (r *realm) find(q *query) (found past) {
 	r.publishing.Lock()
 	defer r.publishing.Unlock()
 	h := &r.history
+	found.last = h.last()
 	low, high, gap := h.bounds(q)
+	found.gap = gap
+	if len(q.subscriptions) == 0 {
+		return found
+	}
 	limit, size := maxHistoryEvents, 0
 	if q.limit > 0 {
 		limit = min(limit, q.limit)
@@ -121,27 +158,38 @@ func (r *realm) find(q *query) (found []publication, more, gap bool) {
 			r.publishing.Unlock()
 			r.publishing.Lock()
 		}
-		at := n
-		if q.reverse {
-			at = high - 1 - (n - low)
-		}
-		if at < h.first {
-			if q.reverse {
-				break
-			}
-			gap = true
+		p, evicted := h.look(q, n, low, high)
+		switch {
+		case evicted && q.reverse:
+			return found
+		case evicted:
+			found.gap = true
+			continue
+		case !q.wants(p):
+			continue
+		case time.Since(p.at) > h.cfg.Age:
+			found.gap = found.gap || q.from != nil
 			continue
 		}
-		p := h.at(at)
-		if !q.wants(p) || time.Since(p.at) > h.cfg.Age {
-			continue
+		kept := len(found.events)
+		if size += p.size(); kept == limit || kept > 0 && size > maxHistoryBytes {
+			found.more = q.limit == 0 || kept < q.limit || q.counting
+			return found
 		}
-		if size += p.size(); len(found) == limit || len(found) > 0 && size > maxHistoryBytes {
-			return found, q.limit == 0 || len(found) < q.limit, gap
-		}
-		found = append(found, *p)
+		found.events = append(found.events, *p)
 	}
-	return found, false, gap
+	return found
+}
+
+// look returns the publication that comes n-th from low in a query's order, unless it was evicted meanwhile.
+func (h *history) look(q *query, n, low, high uint64) (p *publication, evicted bool) {
+	if q.reverse {
+		n = high - 1 - (n - low)
+	}
+	if n < h.first {
+		return nil, true
+	}
+	return h.at(n), false
 }
 
 // bounds returns the numbers that a query's publications stand for.
@@ -173,7 +221,7 @@ func (h *history) bounds(q *query) (low, high uint64, gap bool) {
 }
 
 func (q *query) wants(p *publication) bool {
-	if !matches(q.topic, q.match, p.topic) || q.only != "" && q.only != p.topic {
+	if q.of(p) == nil || q.only != "" && q.only != p.topic {
 		return false
 	}
 	if p.only != nil && !p.only.admits(q.asker.authID, q.asker.authRole) {
@@ -188,10 +236,23 @@ func (q *query) wants(p *publication) bool {
 	return true
 }
 
+// of returns the first of the subscriptions that a publication is for, nil if there is none.
+func (q *query) of(p *publication) *asked {
+	if p.topic == "" { // of which nothing is kept but the id
+		return nil
+	}
+	for i := range q.subscriptions {
+		if a := &q.subscriptions[i]; matches(a.topic, a.match, p.topic) {
+			return a
+		}
+	}
+	return nil
+}
+
 // remembered is what an event looks like in an answer.
-func (p *publication) remembered(subscription wampcore.ID, match wampcore.Match) map[string]any {
+func (p *publication) remembered(subscription wampcore.ID, withTopic bool) map[string]any {
 	details := map[string]any{}
-	if match != wampcore.MatchExact {
+	if withTopic {
 		details["topic"] = p.topic
 	}
 	if d := p.details; d != nil {

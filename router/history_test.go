@@ -48,6 +48,35 @@ func TestOnePublicationIsKeptHoweverLarge(t *testing.T) {
 	}
 }
 
+func TestLastIsKnownFromTheFirstQuestionOn(t *testing.T) {
+	h := newHistory(HistoryConfig{})
+	first := h.last()
+	if first == 0 || h.last() != first || h.numbers[first] != 0 || h.next != 1 {
+		t.Errorf("got %d, then %d", first, h.last())
+	}
+	if h := newHistory(HistoryConfig{Off: true}); h.last() != 0 {
+		t.Error("nothing is kept, and yet there is a last publication")
+	}
+}
+
+func TestWhatIsTooOldIsAGapForWhoGoesOnFromBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRealm(RealmConfig{Name: "realm1", History: HistoryConfig{Age: time.Minute}})
+		for id := range 3 {
+			remember(&r.history, id+1, 1)
+		}
+		from := wampcore.ID(1)
+		q := &query{subscriptions: []asked{{topic: "t"}}, from: &from, after: true, asker: &session{}}
+		if found := r.find(q); len(found.events) != 2 || found.gap {
+			t.Errorf("got %d events, gap %v", len(found.events), found.gap)
+		}
+		time.Sleep(2 * time.Minute) //nolint:forbidigo // the bubble's clock
+		if found := r.find(q); len(found.events) != 0 || !found.gap {
+			t.Errorf("got %d events, gap %v", len(found.events), found.gap)
+		}
+	})
+}
+
 // BenchmarkRemember is what the history costs a publication.
 func BenchmarkRemember(b *testing.B) {
 	h := newHistory(HistoryConfig{})

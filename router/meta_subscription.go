@@ -103,32 +103,70 @@ func subscriptionRemoveSubscriber(b *batch, caller *session, in wampcore.Payload
 
 // subscriptionGetEvents returns a subscription's past. [RFC event history] Beside the events, the keyword more says that
 // there are more than one answer holds, and gap that a publication that the query names is not, or no longer, kept.
+//
+// Our own form has a list of subscriptions, none among them, for the first argument. It returns what any of them would have got, once, in
+// the order of the realm, with its topic. more, gap, and last, the newest publication of the realm, are always said then.
 func subscriptionGetEvents(b *batch, caller *session, in wampcore.Payload) (reply, error) {
 	q, err := newQuery(in)
 	if err != nil {
 		return reply{}, err
 	}
 	q.asker = caller
-	var id wampcore.ID
-	if _, err := subscriptionOf(caller, in, func(sub *subscription) reply {
-		id, q.topic, q.match = sub.id, sub.topic, sub.match
-		return reply{}
-	}); err != nil {
+	var ids []wampcore.ID
+	if q.counting = in.DecodeArgs(&ids) == nil; !q.counting {
+		id, err := argID(in, "subscription")
+		if err != nil {
+			return reply{}, err
+		}
+		ids = []wampcore.ID{id}
+	}
+	if len(ids) > maxAsked {
+		return reply{}, invalidArgument("the past of no more than 1024 subscriptions can be asked for at once")
+	}
+	if q.subscriptions, err = caller.realm.asked(ids); err != nil {
 		return reply{}, err
 	}
-	if err := caller.may(b, question{ActionSubscribe, q.topic, q.match, nil}); err != nil {
-		return reply{}, err
+	for _, a := range q.subscriptions {
+		if err := caller.may(b, question{ActionSubscribe, a.topic, a.match, nil}); err != nil {
+			return reply{}, err
+		}
 	}
-	if q.only != "" && q.match == wampcore.MatchExact {
+	if q.only != "" && !q.counting && q.subscriptions[0].match == wampcore.MatchExact {
 		return reply{}, invalidArgument("topic is for subscriptions by a pattern")
 	}
-	kept, more, gap := caller.realm.find(q)
-	out := reply{args: make([]any, len(kept))}
-	for i := range kept {
-		out.args[i] = kept[i].remembered(id, q.match)
+	found := caller.realm.find(q)
+	out := reply{args: make([]any, len(found.events))}
+	for i := range found.events {
+		p := &found.events[i]
+		a := q.of(p)
+		out.args[i] = p.remembered(a.id, q.counting || a.match != wampcore.MatchExact)
 	}
-	if more || gap {
-		out.kwargs = map[string]any{"more": more, "gap": gap}
+	switch {
+	case q.counting:
+		out.kwargs = map[string]any{"more": found.more, "gap": found.gap}
+		if found.last != 0 {
+			out.kwargs["last"] = found.last
+		}
+	case found.more, found.gap:
+		out.kwargs = map[string]any{"more": found.more, "gap": found.gap}
 	}
 	return out, nil
+}
+
+// maxAsked is how many subscriptions one question about the past may name.
+const maxAsked = 1024
+
+// asked returns what there is to know of subscriptions to look for their past.
+func (r *realm) asked(ids []wampcore.ID) ([]asked, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	all := make([]asked, len(ids))
+	for i, id := range ids {
+		sub := r.broker.byID[id]
+		if sub == nil {
+			return nil, &wampcore.Error{URI: wampcore.ErrNoSuchSubscription}
+		}
+		all[i] = asked{sub.id, sub.topic, sub.match}
+	}
+	return all, nil
 }

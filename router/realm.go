@@ -214,9 +214,7 @@ func (r *realm) deliver(b *batch, p willed) {
 	defer r.publishing.Unlock()
 	p.at = time.Now()
 	r.broker.publish(b, &p.publication)
-	if r.history.keeps(&p.publication) {
-		r.history.append(&p.publication)
-	}
+	r.history.remember(&p.publication)
 	if p.retain {
 		r.retained.keep(p.publication)
 	}

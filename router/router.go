@@ -46,8 +46,15 @@ func New(cfg Config) (*Router, error) {
 
 // Attach serves the sessions of t, one after another, until it is over. It closes t. The error says why: nil if the peer
 // left in good order.
-func (r *Router) Attach(t wampcore.Transport, peer Peer) error {
-	c := r.admit(t, peer, nil)
+func (r *Router) Attach(t wampcore.Transport, peer Peer) error { return r.attach(t, peer, nil) }
+
+// AttachAs is Attach for a peer that has this identity, in every realm, without authentication: the program vouches for it.
+func (r *Router) AttachAs(t wampcore.Transport, peer Peer, id Identity) error {
+	return r.attach(t, peer, &id)
+}
+
+func (r *Router) attach(t wampcore.Transport, peer Peer, id *Identity) error {
+	c := r.admit(t, peer, id)
 	if c == nil {
 		_ = t.Close(0)
 		return errShutdown

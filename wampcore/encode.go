@@ -33,6 +33,43 @@ func (m *Event) Encoded(e Encoding) []byte {
 	return s.b
 }
 
+// derivation is what receivers in this process make of a publication.
+type derivation struct {
+	kind uint8
+	once sync.Once
+	b    []byte
+	next *derivation
+}
+
+// Derived returns what f makes of the event, which was published to topic: once for each kind, whoever asks. All events that are
+// of one publication have it in common, so it must not depend on the subscription. Nobody may change it.
+func (m *Event) Derived(kind uint8, topic URI, f func(kind uint8, topic URI, m *Event) []byte) []byte {
+	if m.first != nil {
+		m = m.first
+	}
+	d := m.derivation(kind)
+	d.once.Do(func() { d.b = f(kind, topic, m) })
+	return d.b
+}
+
+func (m *Event) derivation(kind uint8) *derivation {
+	for {
+		head := m.derived.Load()
+		for d := head; d != nil; d = d.next {
+			if d.kind == kind {
+				return d
+			}
+		}
+		d := &derivation{kind: kind, next: head}
+		if m.derived.CompareAndSwap(head, d) {
+			return d
+		}
+	}
+}
+
+// IsOf says that m is of the same publication as first. It is for who makes events.
+func (m *Event) IsOf(first *Event) { m.first = first }
+
 // begin writes a message's beginning: n elements and what the payload adds to that.
 func (w *writer) begin(t MessageType, n int, p Payload) {
 	switch {

@@ -1,5 +1,7 @@
 package wampcore
 
+import "sync/atomic"
+
 // MessageType is the code that a message begins with.
 type MessageType uint16
 
@@ -137,7 +139,9 @@ type Event struct {
 	Details      EventDetails
 	Payload      Payload
 
-	shared sharedEncodings
+	shared  sharedEncodings
+	first   *Event // of the same publication; nil: this one
+	derived atomic.Pointer[derivation]
 }
 
 // Call asks the dealer to have a procedure run: [CALL, Request|id, Options|dict, Procedure|uri] and optionally a payload.
