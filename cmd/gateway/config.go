@@ -87,7 +87,7 @@ type config struct {
 // wrong with the file is shown with the lines around it.
 func loadConfig(environ []string) (config, error) {
 	vars, unknown := ownVariables(environ)
-	f, broken := addFile(vars)
+	f, broken := addFile(vars, variables(environ))
 	var cfg config
 	err := env.ParseWithOptions(&cfg, env.Options{
 		Prefix:      prefix,
@@ -106,11 +106,20 @@ func loadConfig(environ []string) (config, error) {
 	return cfg, cfg.validate()
 }
 
+// variables returns an environment by name.
+func variables(environ []string) map[string]string {
+	vars := map[string]string{}
+	for _, line := range environ {
+		name, value, _ := strings.Cut(line, "=")
+		vars[name] = value
+	}
+	return vars
+}
+
 // ownVariables returns the environment's variables that are for the gateway. A name that it does not know is a mistake.
 func ownVariables(environ []string) (map[string]string, error) {
 	vars, known := map[string]string{}, settings()
-	for _, line := range environ {
-		name, value, _ := strings.Cut(line, "=")
+	for name, value := range variables(environ) {
 		if strings.HasPrefix(name, prefix) && !isServiceLink(name, value) {
 			vars[name] = value
 		}

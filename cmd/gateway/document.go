@@ -219,8 +219,10 @@ type place struct {
 
 // problems are all that is wrong with a document.
 type problems struct {
-	doc *document
-	all []problem
+	doc     *document
+	all     []problem
+	environ map[string]string // for secrets
+	files   []string          // that were read for them
 }
 
 // in returns the place of something that this one holds: names of keys and numbers of items.

@@ -21,10 +21,12 @@ import (
 type file struct {
 	Settings map[string]any                 `json:"settings"`
 	Realms   map[wampcore.URI]*realmSection `json:"realms"`
+
+	files []string // that were read beside it
 }
 
 // readFile reads a configuration file. Its error has everything that is wrong with it.
-func readFile(name string) (*file, error) {
+func readFile(name string, environ map[string]string) (*file, error) {
 	f, err := os.Open(name) //nolint:gosec // the operator names it
 	if err != nil {
 		return nil, err
@@ -34,16 +36,16 @@ func readFile(name string) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseFile(name, text)
+	return parseFile(name, text, environ)
 }
 
 // parseFile checks a file against the schema, and then by what each section knows.
-func parseFile(name string, text []byte) (*file, error) {
+func parseFile(name string, text []byte, environ map[string]string) (*file, error) {
 	doc, err := newDocument(name, text)
 	if err != nil {
 		return nil, err
 	}
-	found := &problems{doc: doc}
+	found := &problems{doc: doc, environ: environ}
 	at := place{problems: found}
 	fileSchema().check(at)
 	wrong := found.all
@@ -63,6 +65,7 @@ func parseFile(name string, text []byte) (*file, error) {
 	found.all = append(wrong, slices.DeleteFunc(found.all[len(wrong):], func(p problem) bool { // what only follows
 		return slices.ContainsFunc(wrong, func(w problem) bool { return w.touches(p) })
 	})...)
+	f.files = found.files
 	return f, found.err()
 }
 
@@ -96,12 +99,12 @@ func (f *file) environment() map[string]string {
 }
 
 // addFile reads the configuration file that a variable names, and adds its settings to those of the environment, which win.
-func addFile(vars map[string]string) (*file, error) {
+func addFile(vars, environ map[string]string) (*file, error) {
 	name := vars[variable("Config")]
 	if name == "" {
 		return nil, nil //nolint:nilnil // there is none
 	}
-	f, err := readFile(name)
+	f, err := readFile(name, environ)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", variable("Config"), err)
 	}

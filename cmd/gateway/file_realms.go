@@ -16,6 +16,10 @@ type realmSection struct {
 	Disclosure  *disclosure      `json:"disclosure"`
 	TrustLevels map[string]int64 `json:"trust_levels"`
 	History     *historySection  `json:"history"`
+
+	Roles          map[string]*roleSection `json:"roles"`
+	Authentication authentication          `json:"authentication"`
+	Principals     principals              `json:"principals"`
 }
 
 // historySection is what a realm keeps of the past.
@@ -29,6 +33,21 @@ func (r *realmSection) check(name wampcore.URI, at place) {
 	if !name.Valid(false) {
 		at.badKey("%q is no URI; want a name such as realm1 or com.example.main", string(name))
 	}
+	for name, role := range r.Roles {
+		if role == nil { // it may nothing
+			role = new(roleSection)
+			r.Roles[name] = role
+		}
+		role.check(at.in("roles", name))
+	}
+	for name, p := range r.Principals {
+		if p == nil {
+			p = new(principalSection)
+			r.Principals[name] = p
+		}
+		p.check(at.in("principals", name))
+	}
+	r.checkAuthentication(at)
 }
 
 // realms returns the settings of the realms: those of the file, or the one of the environment.
@@ -59,6 +78,13 @@ func (c *config) realm(name wampcore.URI, s *realmSection) router.RealmConfig {
 		History: router.HistoryConfig{
 			Off: age == 0, Events: int(or(&c.HistoryEvents, h.Events)), Bytes: int(or(&c.HistoryBytes, h.Bytes)), Age: time.Duration(age),
 		},
+	}
+	rc.Authenticators = s.authenticators()
+	if s.Roles != nil {
+		rc.Roles = map[string]router.Role{}
+		for name, role := range s.Roles {
+			rc.Roles[name] = role.role()
+		}
 	}
 	if s.TrustLevels != nil {
 		rc.TrustLevels = s.TrustLevels

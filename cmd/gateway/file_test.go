@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wampgate/wampgate/router"
+	"github.com/wampgate/wampgate/wampcore"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew") //nolint:gochecknoglobals // a flag
@@ -35,7 +37,7 @@ func TestMistakesInTheFileAreTaughtWithTheirLines(t *testing.T) {
 	}
 	for _, name := range files {
 		t.Run(filepath.Base(name), func(t *testing.T) {
-			_, err := readFile(name)
+			_, err := readFile(name, nil)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -155,6 +157,9 @@ func sameKeys(t *testing.T, of reflect.Type, at string) {
 		at = strings.TrimPrefix(ref, "#")
 		schema = fileSchema().at(ref)
 	}
+	if of == reflect.TypeFor[secret]() {
+		return // a text, as a rule
+	}
 	switch of.Kind() { //nolint:exhaustive // others hold nothing
 	case reflect.Pointer:
 		sameKeys(t, of.Elem(), at)
@@ -163,7 +168,11 @@ func sameKeys(t *testing.T, of reflect.Type, at string) {
 			sameKeys(t, of.Elem(), at+"/items")
 		}
 	case reflect.Map:
-		if of.Elem().Kind() != reflect.Interface {
+		if names, ok := schema["properties"].(map[string]any); ok {
+			for name := range names {
+				sameKeys(t, of.Elem(), at+"/properties/"+name)
+			}
+		} else if of.Elem().Kind() != reflect.Interface {
 			sameKeys(t, of.Elem(), at+"/additionalProperties")
 		}
 	case reflect.Struct:
@@ -185,6 +194,88 @@ func sameKeys(t *testing.T, of reflect.Type, at string) {
 	}
 }
 
+func TestRolesAreWhatTheRouterIsTold(t *testing.T) {
+	name := written(t, `
+realms:
+  realm1:
+    roles:
+      anonymous:
+      backend:
+        disclosure: never
+        trust_level: 3
+        permissions:
+          - {uri: com.example., match: prefix, allow: [call, publish], disclose: [caller], cache: true}
+          - {uri: com..get, match: wildcard, allow: []}
+          - {uri: com.example.x, allow: [register, subscribe], disclose: [publisher]}
+`)
+	cfg, err := loadConfig([]string{"WAMPGATE_CONFIG=" + name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	never, three := router.DiscloseNever, int64(3)
+	want := map[string]router.Role{
+		"anonymous": {},
+		"backend": {
+			Disclosure: &never, TrustLevel: &three,
+			Permissions: []router.Permission{
+				{URI: "com.example.", Match: wampcore.MatchPrefix, Allow: router.ActionCall | router.ActionPublish, DiscloseCaller: true, Cache: true},
+				{URI: "com..get", Match: wampcore.MatchWildcard},
+				{URI: "com.example.x", Allow: router.ActionRegister | router.ActionSubscribe, DisclosePublisher: true},
+			},
+		},
+	}
+	if diff := cmp.Diff(want, cfg.realms()[0].Roles); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestSecretsAreReadFromVariablesAndFiles(t *testing.T) {
+	ticket := written(t, "from a file\n")
+	name := written(t, `
+realms:
+  realm1:
+    authentication: {ticket: , wampcra: }
+    principals:
+      a: {role: x, ticket: plain}
+      b: {role: x, ticket: "${B_TICKET}"}
+      c: {role: x, ticket: {file: `+ticket+`}, wampcra: {secret: "${B_TICKET}", salt: s, iterations: 1000, keylen: 32}}
+`)
+	cfg, err := loadConfig([]string{"WAMPGATE_CONFIG=" + name, "B_TICKET=from the environment"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps := cfg.File.Realms["realm1"].Principals
+	for name, want := range map[string]string{"a": "plain", "b": "from the environment", "c": "from a file"} {
+		if p, _ := ps.Principal(t.Context(), "realm1", name); p == nil || p.Ticket != want || p.AuthRole != "x" {
+			t.Errorf("%s: got %+v", name, p)
+		}
+	}
+	if salt := ps.craSalt(); salt.Iterations != 1000 || salt.KeyLen != 32 || salt.Salt != "" {
+		t.Errorf("unknown names would be salted as %+v", salt)
+	}
+	if shown := fmt.Sprintf("%v %+v %#v", *ps["a"].Ticket, *ps["a"].Ticket, *ps["a"].Ticket); strings.Contains(shown, "plain") {
+		t.Errorf("a secret is shown: %s", shown)
+	}
+}
+
+func TestWhoIsLetInByOtherMachinesHasToBeSaid(t *testing.T) {
+	for text, fine := range map[string]bool{
+		"realms: {realm1: }": false,
+		"realms: {realm1: , a: {authentication: {ticket: }}}\nsettings: {realm: a}":                                                        false,
+		"realms: {realm1: {authentication: {ticket: }}}":                                                                                   true,
+		"realms: {realm1: {authentication: {ticket: , anonymous: }}}":                                                                      false,
+		"realms: {realm1: {roles: {anonymous: }}}":                                                                                         true,
+		"realms: {realm1: {roles: {anonymous: {permissions: [{uri: '', match: prefix, allow: [call, register, publish, subscribe]}]}}}}":   false,
+		"realms: {realm1: {roles: {anonymous: {permissions: [{uri: 'a.', match: prefix, allow: [call, register, publish, subscribe]}]}}}}": true,
+		"realms: {realm1: }\nsettings: {allow_anonymous_remote: true}":                                                                     true,
+	} {
+		_, err := loadConfig([]string{"WAMPGATE_CONFIG=" + written(t, text), "WAMPGATE_LISTEN=0.0.0.0:80"})
+		if (err == nil) != fine || err != nil && !strings.Contains(err.Error(), "ALLOW_ANONYMOUS_REMOTE") {
+			t.Errorf("%s: got %v", text, err)
+		}
+	}
+}
+
 func FuzzFile(f *testing.F) {
 	files, err := filepath.Glob("testdata/mistakes/*.yaml")
 	if err != nil {
@@ -199,7 +290,7 @@ func FuzzFile(f *testing.F) {
 	}
 	f.Add([]byte("a: &a [x, x]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b, *b]\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if file, err := parseFile("f.yaml", text); (file == nil) != (err != nil) && err == nil {
+		if file, err := parseFile("f.yaml", text, nil); (file == nil) != (err != nil) && err == nil {
 			t.Error("neither a file nor an error")
 		}
 	})

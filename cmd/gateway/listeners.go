@@ -76,8 +76,8 @@ func (c *config) validateListeners(bad func(field, format string, args ...any)) 
 			case address == "":
 			case err != nil:
 				bad(field, "%w", err)
-			case field != "OpsAddr" && !known && !c.AllowAnonymousRemote && !isLocal(host):
-				bad(field, "%q is reached by other machines, and everybody is let in without authentication; "+
+			case field != "OpsAddr" && !known && !c.AllowAnonymousRemote && !isLocal(host) && c.anonymousMayAll():
+				bad(field, "%q is reached by other machines, and everybody is let in without authentication, and may do everything; "+
 					"use 127.0.0.1, or set %s=true if that is meant", address, variable("AllowAnonymousRemote"))
 			}
 		}

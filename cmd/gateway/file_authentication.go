@@ -1,0 +1,130 @@
+package main
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/wampgate/wampgate/router"
+	"github.com/wampgate/wampgate/wampcore/auth"
+)
+
+// methodSection is a method of authentication that a realm offers.
+type methodSection struct {
+	Role string `json:"role"` // of anonymous
+}
+
+// authentication are a realm's methods by name. One that is only named is nil.
+type authentication map[string]*methodSection
+
+const anonymousMethod = "anonymous"
+
+// checkAuthentication compares the methods with the principals and roles that are there for them.
+func (r *realmSection) checkAuthentication(at place) {
+	for name, m := range r.Authentication {
+		if m != nil && m.Role != "" && name != anonymousMethod {
+			at.in("authentication", name, "role").badKey("it is for anonymous; others have the role of their principal")
+		}
+	}
+	if role := r.Authentication.anonymousRole(); r.open() && r.Roles != nil && r.Roles[role] == nil {
+		at.badKey("anonymous sessions have the role %q, which is not among the realm's roles; add it, or name under authentication what there is instead", role)
+	}
+	for name, p := range r.Principals {
+		at := at.in("principals", name)
+		if r.Roles != nil && r.Roles[p.Role] == nil {
+			at.in("role").bad("the realm has no role %q; %s", p.Role, suggest(p.Role, slices.Sorted(maps.Keys(r.Roles))))
+		}
+		for method, has := range p.methods() {
+			if _, offered := r.Authentication[method]; has && !offered {
+				at.in(method).badKey("the realm does not offer %s; add it to the realm's authentication", method)
+			}
+		}
+	}
+}
+
+func (a authentication) anonymousRole() string {
+	if m := a[anonymousMethod]; m != nil {
+		return cmp.Or(m.Role, anonymousMethod)
+	}
+	return anonymousMethod
+}
+
+// open reports whether everybody is let in.
+func (r *realmSection) open() bool {
+	_, anonymous := r.Authentication[anonymousMethod]
+	return anonymous || r.Authentication == nil
+}
+
+// anonymousMayAll reports whether there is a realm where everybody is let in, and may do everything.
+func (c *config) anonymousMayAll() bool {
+	if c.File == nil || len(c.File.Realms) == 0 {
+		return true
+	}
+	for _, r := range c.File.Realms {
+		if r.open() && (r.Roles == nil || r.Roles[r.Authentication.anonymousRole()].mayAll()) {
+			return true
+		}
+	}
+	return false
+}
+
+// authenticators returns what the router is told: nil where nothing is said.
+func (r *realmSection) authenticators() map[string]router.Authenticator {
+	if r.Authentication == nil {
+		return nil
+	}
+	all := map[string]router.Authenticator{}
+	for name := range r.Authentication {
+		switch name {
+		case anonymousMethod:
+			all[name] = router.Anonymous{AuthRole: r.Authentication.anonymousRole()}
+		case "ticket":
+			all[name] = router.Ticket{Principals: r.Principals}
+		case "wampcra":
+			all[name] = router.WAMPCRA{Principals: r.Principals, Salt: r.Principals.craSalt()}
+		case "scram":
+			all["wamp-scram"] = router.WAMPSCRAM{Principals: r.Principals, Params: r.Principals.scramParams()}
+		case "cryptosign":
+			all[name] = router.Cryptosign{Principals: r.Principals}
+		}
+	}
+	return all
+}
+
+// craSalt is how most of the principals are salted: unknown ones seem to be, too.
+func (ps principals) craSalt() auth.CRASalt {
+	return most(ps, func(p *principalSection) (auth.CRASalt, bool) {
+		salt := p.principal.Salt
+		salt.Salt = ""
+		return salt, p.WAMPCRA != nil
+	})
+}
+
+// scramParams are those that most of the principals have.
+func (ps principals) scramParams() auth.SCRAMParams {
+	type params struct {
+		kdf                string
+		iterations, memory int
+	}
+	m := most(ps, func(p *principalSection) (params, bool) {
+		if p.SCRAM == nil {
+			return params{}, false
+		}
+		return params{p.SCRAM.KDF, p.SCRAM.Iterations, p.SCRAM.Memory}, true
+	})
+	return auth.SCRAMParams{KDF: m.kdf, Iterations: m.iterations, Memory: m.memory}
+}
+
+// most returns the value that most of the principals have, of those that have one.
+func most[T comparable](ps principals, of func(*principalSection) (T, bool)) T {
+	counts := map[T]int{}
+	var best T
+	for _, name := range slices.Sorted(maps.Keys(ps)) {
+		if v, ok := of(ps[name]); ok {
+			if counts[v]++; counts[v] > counts[best] {
+				best = v
+			}
+		}
+	}
+	return best
+}
