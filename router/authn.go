@@ -76,35 +76,37 @@ func (l *Login) Challenge(ctx context.Context, extra wampcore.Raw) (*wampcore.Au
 // authenticate finds out who the peer is. It is the beginning of the context's life.
 //
 //nolint:contextcheck // no caller has one
-func (c *conn) authenticate(realm *realm, m *wampcore.Hello, session wampcore.ID) (Identity, error) {
+func (c *conn) authenticate(p *policy, m *wampcore.Hello, session wampcore.ID) (id Identity, method string, err error) {
 	if c.identity != nil { // the program vouches for it
-		return c.identity.withDefaults("internal"), nil
+		return c.identity.withDefaults("internal"), "", nil
 	}
-	method, a := realm.authenticator(m.Details.AuthMethods)
+	method, a := p.authenticator(m.Details.AuthMethods)
 	if a == nil {
-		return Identity{}, &wampcore.Error{
-			URI: wampcore.ErrNoMatchingAuthMethod, Message: "the realm offers none of these authentication methods",
-		}
+		return Identity{}, "", errNoMethod
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // the end of the time for the handshake stops the connection
 	defer cancel()
 	if !c.onStop(cancel) {
-		return Identity{}, c.reason()
+		return Identity{}, "", c.reason()
 	}
 	defer c.onStop(nil)
 	login := &Login{
 		Realm: m.Realm, AuthID: m.Details.AuthID, Method: method, Extra: m.Details.AuthExtra, Peer: c.peer, Session: session, c: c,
 	}
-	id, err := a.Authenticate(ctx, login)
+	id, err = a.Authenticate(ctx, login)
 	switch {
 	case login.broken != nil:
-		return Identity{}, login.broken
+		return Identity{}, "", login.broken
 	case c.reason() != nil: // the time is over, or the router shuts down
-		return Identity{}, c.reason()
+		return Identity{}, "", c.reason()
 	case err != nil:
-		return Identity{}, c.refused(method, err)
+		return Identity{}, "", c.refused(method, err)
 	}
-	return id.withDefaults(method), nil
+	return id.withDefaults(method), method, nil
+}
+
+var errNoMethod = &wampcore.Error{
+	URI: wampcore.ErrNoMatchingAuthMethod, Message: "the realm offers none of these authentication methods",
 }
 
 // refused is what the peer is told of an Authenticator's error.
@@ -118,15 +120,15 @@ func (c *conn) refused(method string, err error) error {
 }
 
 // authenticator returns the first of the methods that the realm has. A peer that names none is anonymous.
-func (r *realm) authenticator(methods []string) (string, Authenticator) {
+func (p *policy) authenticator(methods []string) (string, Authenticator) {
 	if len(methods) == 0 {
 		methods = []string{anonymous}
 	}
-	i := slices.IndexFunc(methods, func(name string) bool { return r.authenticators[name] != nil })
+	i := slices.IndexFunc(methods, func(name string) bool { return p.authenticators[name] != nil })
 	if i < 0 {
 		return "", nil
 	}
-	return methods[i], r.authenticators[methods[i]]
+	return methods[i], p.authenticators[methods[i]]
 }
 
 func (id Identity) withDefaults(method string) Identity {

@@ -35,6 +35,12 @@ type Principals interface {
 	Principal(ctx context.Context, realm wampcore.URI, authID string) (*Principal, error)
 }
 
+// holds reports whether a login is still good: the principal is there, and has the role that it had.
+func holds(ctx context.Context, from Principals, who SessionDetails) (bool, error) {
+	p, err := from.Principal(ctx, who.Realm, who.AuthID)
+	return err != nil || p != nil && p.AuthRole == who.AuthRole, err
+}
+
 // errDenied is all that is ever said of a login that fails.
 var errDenied = &wampcore.Error{URI: wampcore.ErrAuthenticationDenied, Message: "the name or the secret is wrong"}
 
@@ -292,4 +298,24 @@ func publicKey(extra wampcore.Raw) (ed25519.PublicKey, error) {
 		err = errors.New("it has another length")
 	}
 	return b, err
+}
+
+// Holds reports whether the principal is still there.
+func (t Ticket) Holds(ctx context.Context, who SessionDetails) (bool, error) {
+	return holds(ctx, t.Principals, who)
+}
+
+// Holds reports whether the principal is still there.
+func (c WAMPCRA) Holds(ctx context.Context, who SessionDetails) (bool, error) {
+	return holds(ctx, c.Principals, who)
+}
+
+// Holds reports whether the principal is still there.
+func (s WAMPSCRAM) Holds(ctx context.Context, who SessionDetails) (bool, error) {
+	return holds(ctx, s.Principals, who)
+}
+
+// Holds reports whether the principal is still there.
+func (c Cryptosign) Holds(ctx context.Context, who SessionDetails) (bool, error) {
+	return holds(ctx, c.Principals, who)
 }

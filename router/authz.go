@@ -204,9 +204,7 @@ const maxDecisions = 1024
 
 // decide says whether s may do what q is about, by these rules. The reader alone calls it, without a lock.
 func (s *session) decide(b *batch, r *rules, q question) (Decision, error) {
-	if q.match == wampcore.MatchWildcard && q.uri.Valid(false) { // it has no wildcard
-		q.match = wampcore.MatchExact
-	}
+	q.match = normal(q.uri, q.match)
 	if q.action == ActionCall && q.uri == "wamp.subscription.get_events" { // it asks itself: who may subscribe may know the past
 		return Decision{Allow: true}, nil
 	}
@@ -233,6 +231,17 @@ func (s *session) decide(b *batch, r *rules, q question) (Decision, error) {
 	}
 	return d, s.refusal(q, d)
 }
+
+// normal returns the policy that a pattern has in truth: exact, where it has no wildcard.
+func normal(uri wampcore.URI, match wampcore.Match) wampcore.Match {
+	if match == wampcore.MatchWildcard && uri.Valid(false) {
+		return wampcore.MatchExact
+	}
+	return match
+}
+
+// rulesOf returns the rules for s, nil if there is no such role.
+func (s *session) rulesOf(p *policy) *rules { return p.roles.of(s.authRole) }
 
 func (s *session) remember(r *rules, q question, d Decision) {
 	if s.decidedBy != r || len(s.decisions) >= maxDecisions {

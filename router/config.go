@@ -26,7 +26,9 @@ type Config struct {
 
 // RealmConfig is one realm.
 type RealmConfig struct {
-	Name wampcore.URI
+	Name wampcore.URI // or a pattern, with OnDemand
+	// OnDemand has realms made when they are asked for. Default: there is one, always.
+	OnDemand *OnDemand
 	// Strict ends a session whose request ids have gaps or repeat, and asks callees for progressive results only if they
 	// can be interrupted: both are the letter of the RFC, and more than real clients keep.
 	Strict bool
@@ -83,9 +85,14 @@ func (c Config) validate() error {
 	seen := map[wampcore.URI]bool{}
 	for _, realm := range c.Realms {
 		switch {
+		case realm.OnDemand != nil:
+			if err := realm.OnDemand.validate(realm.Name); err != nil {
+				return fmt.Errorf("router: %w", err)
+			}
 		case !realm.Name.Valid(false):
 			return fmt.Errorf("router: %q is no URI, so it cannot name a realm", realm.Name)
-		case seen[realm.Name]:
+		}
+		if seen[realm.Name] {
 			return fmt.Errorf("router: realm %s is configured twice", realm.Name)
 		}
 		seen[realm.Name] = true

@@ -26,7 +26,7 @@ func (c *conn) handshake(wait time.Duration, timeout error) (*session, error) {
 }
 
 func (c *conn) hello(m *wampcore.Hello) (*session, error) {
-	realm, err := c.router.realm(m.Realm)
+	p, err := c.router.policy(m.Realm)
 	if err != nil {
 		return nil, err
 	}
@@ -35,13 +35,12 @@ func (c *conn) hello(m *wampcore.Hello) (*session, error) {
 		return nil, wampcore.Violation("HELLO announces none of the roles publisher, subscriber, caller, callee")
 	}
 	number := wampcore.NewID()
-	id, err := c.authenticate(realm, m, number)
+	id, login, err := c.authenticate(p, m, number)
 	if err != nil {
 		return nil, err
 	}
 	s := &session{
 		conn:     c,
-		realm:    realm,
 		id:       number,
 		roles:    roles,
 		agent:    m.Details.Agent,
@@ -50,9 +49,11 @@ func (c *conn) hello(m *wampcore.Hello) (*session, error) {
 		authMeth: id.Method,
 		authProv: id.Provider,
 	}
-	welcome := s.welcome()
-	welcome.Details.AuthExtra = id.Extra
-	if err := realm.join(&c.batch, s, welcome); err != nil {
+	if c.identity == nil {
+		s.login = login
+	}
+	welcome := func() *wampcore.Welcome { return s.welcome(id.Extra) }
+	if err := c.router.join(&c.batch, s, m.Realm, welcome); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -61,21 +62,6 @@ func (c *conn) hello(m *wampcore.Hello) (*session, error) {
 var clientRoles = [...]wampcore.Role{ //nolint:gochecknoglobals // a constant table
 	wampcore.RolePublisher, wampcore.RoleSubscriber, wampcore.RoleCaller, wampcore.RoleCallee,
 }
-
-// realm returns the realm with this name; an error is for ABORT, since there is no session yet to answer with ERROR.
-func (r *Router) realm(name wampcore.URI) (*realm, error) {
-	if !name.Valid(false) {
-		return nil, &wampcore.Error{URI: wampcore.ErrInvalidURI, Message: "the realm's name is no URI"}
-	}
-	realm := r.realms[name]
-	if realm == nil {
-		return nil, &wampcore.Error{URI: wampcore.ErrNoSuchRealm, Message: "no such realm"}
-	}
-	return realm, nil
-}
-
-// HasRealm reports whether the router serves a realm with this name.
-func (r *Router) HasRealm(name wampcore.URI) bool { return r.realms[name] != nil }
 
 // routerRoles is what WELCOME announces: only what is whole.
 func routerRoles() wampcore.Roles {

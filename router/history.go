@@ -42,6 +42,14 @@ func newHistory(cfg HistoryConfig) history {
 	return history{cfg: cfg.withDefaults(), numbers: map[wampcore.ID]uint64{}}
 }
 
+// reconfigure sets other bounds. What goes beyond them goes with the next publication.
+func (h *history) reconfigure(cfg HistoryConfig) {
+	h.cfg = cfg.withDefaults()
+	for cfg.Off && h.first < h.next {
+		h.evict()
+	}
+}
+
 // remember keeps a publication, or that there was one. [RFC event history] Lists of session ids say nothing to sessions that come
 // later: of what has them nothing is kept but the id, which a subscriber may name as the last that it has.
 func (h *history) remember(p *publication) {

@@ -61,7 +61,7 @@ func TestLastIsKnownFromTheFirstQuestionOn(t *testing.T) {
 
 func TestWhatIsTooOldIsAGapForWhoGoesOnFromBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRealm(RealmConfig{Name: "realm1", History: HistoryConfig{Age: time.Minute}})
+		r := newRealm(nil, "realm1", newPolicy(RealmConfig{Name: "realm1", History: HistoryConfig{Age: time.Minute}}))
 		for id := range 3 {
 			remember(&r.history, id+1, 1)
 		}

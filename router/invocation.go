@@ -48,7 +48,7 @@ func (d *dealer) call(b *batch, s *session, m *wampcore.Call) error {
 	switch {
 	case s.calls[m.Request] != nil:
 		return wampcore.Violation("CALL %d is open already", m.Request)
-	case !m.Procedure.Valid(d.realm.strict):
+	case !m.Procedure.Valid(d.realm.strict.Load()):
 		return invalidURI("procedure", m.Procedure)
 	case len(s.calls) >= maxPerSession:
 		return errTooMany
@@ -157,7 +157,7 @@ func (d *dealer) offer(b *batch, inv *invocation, reg *registration, to callee, 
 // support call canceling too; few real ones say so, hence only a strict realm insists.
 func (d *dealer) progresses(callee *session) bool {
 	return callee.roles.Supports(wampcore.RoleCallee, wampcore.ProgressiveCallResults) &&
-		(!d.realm.strict || callee.roles.Supports(wampcore.RoleCallee, wampcore.CallCanceling))
+		(!d.realm.strict.Load() || callee.roles.Supports(wampcore.RoleCallee, wampcore.CallCanceling))
 }
 
 // continued handles a CALL that goes on with one that was begun before, and reports whether it is one. [RFC progressive
@@ -262,7 +262,7 @@ func (d *dealer) fail(b *batch, s *session, m *wampcore.ErrorMsg) error {
 	out := wampcore.NewErrorMsg()
 	out.RequestType, out.Request, out.URI = wampcore.TypeCall, inv.request, m.URI
 	out.Details, out.Payload = m.Details, m.Payload.Take()
-	if !m.URI.Valid(d.realm.strict) { // [RFC URIs] the callee cannot be answered; the caller gets a URI that is one
+	if !m.URI.Valid(d.realm.strict.Load()) { // [RFC URIs] the callee cannot be answered; the caller gets a URI that is one
 		out.URI = wampcore.ErrInvalidURI
 	}
 	b.send(inv.caller, out)

@@ -78,7 +78,7 @@ func kill(caller *session, in wampcore.Payload, bury bool, pick func(*session) b
 	}
 	cause := &wampcore.Error{URI: wampcore.CloseKilled, Message: why.Message}
 	if why.Reason != nil {
-		if cause.URI = *why.Reason; !cause.URI.Valid(caller.realm.strict) {
+		if cause.URI = *why.Reason; !cause.URI.Valid(caller.realm.strict.Load()) {
 			return nil, invalidURI("reason", cause.URI)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
@@ -11,15 +12,20 @@ import (
 
 // realm routes between its sessions.
 type realm struct {
-	name           wampcore.URI
-	strict         bool
-	authenticators map[string]Authenticator
+	// Set before the first session joins, never changed after.
+	router *Router
+	name   wampcore.URI
+
+	// Changed under mu, read without.
+	policy atomic.Pointer[policy]
+	strict atomic.Bool
 
 	// mu guards everything below, and what sessions hold in the realm. Messages are queued while it is held, so peers see
 	// one order of things.
 	mu       sync.RWMutex
 	sessions map[wampcore.ID]*session
-	roles    *roles
+	gone     bool        // nobody joins any more
+	idle     *time.Timer // of a realm on demand that has no sessions
 	broker   broker
 	dealer   dealer
 	catalog  catalog
@@ -32,37 +38,53 @@ type realm struct {
 	retained   retained
 }
 
-func newRealm(cfg RealmConfig) *realm {
-	r := &realm{
-		name:           cfg.Name,
-		strict:         cfg.Strict,
-		authenticators: cfg.Authenticators,
-		sessions:       map[wampcore.ID]*session{},
-		roles:          newRoles(&cfg),
-		history:        newHistory(cfg.History),
-	}
-	if r.authenticators == nil {
-		r.authenticators = map[string]Authenticator{anonymous: Anonymous{}}
-	}
+func newRealm(router *Router, name wampcore.URI, p *policy) *realm {
+	r := &realm{router: router, name: name, sessions: map[wampcore.ID]*session{}, history: newHistory(p.cfg.History)}
+	r.policy.Store(p)
+	r.strict.Store(p.cfg.Strict)
 	r.reading = r.mu.RLocker()
 	r.broker = newBroker(r)
 	r.dealer = newDealer(r)
+	r.startIdle()
 	return r
 }
 
-// join lets s in, if there is a role for it.
-func (r *realm) join(b *batch, s *session, welcome *wampcore.Welcome) error {
+// startIdle begins the time that a realm on demand may be without sessions. mu is held, or nobody else knows of the realm.
+func (r *realm) startIdle() {
+	r.stopIdle()
+	if o := r.policy.Load().cfg.OnDemand; o != nil {
+		r.idle = time.AfterFunc(o.IdleTimeout, func() { r.router.retire(r) })
+	}
+}
+
+func (r *realm) stopIdle() {
+	if r.idle != nil {
+		r.idle.Stop()
+		r.idle = nil
+	}
+}
+
+// join lets s in, if there is a role for it. The realm may be gone.
+func (r *realm) join(b *batch, s *session, welcome func() *wampcore.Welcome) (gone bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	rules := r.roles.of(s.authRole)
-	if rules == nil {
-		return &wampcore.Error{URI: wampcore.ErrNoSuchRole, Message: "the realm has no role " + s.authRole}
+	if r.gone {
+		return true, nil
+	}
+	p := r.policy.Load()
+	rules := s.rulesOf(p)
+	switch {
+	case rules == nil:
+		return false, &wampcore.Error{URI: wampcore.ErrNoSuchRole, Message: "the realm has no role " + s.authRole}
+	case s.login != "" && p.authenticators[s.login] == nil: // reconfigured in between
+		return false, errLoginGone
 	}
 	s.rules.Store(rules)
+	r.stopIdle()
 	r.sessions[s.id] = s
-	b.send(s, welcome)
+	b.send(s, welcome())
 	r.announce(b, "wamp.session.on_join", func() []any { return []any{s.describe()} })
-	return nil
+	return false, nil
 }
 
 func (r *realm) leave(b *batch, s *session) {
@@ -72,6 +94,9 @@ func (r *realm) leave(b *batch, s *session) {
 	r.broker.remove(b, s)
 	r.dealer.remove(b, s)
 	r.catalog.remove(b, s)
+	if len(r.sessions) == 0 && !r.gone {
+		r.startIdle()
+	}
 	if s.buried {
 		return
 	}
@@ -102,7 +127,7 @@ func (r *realm) announce(b *batch, topic wampcore.URI, args func() []any) {
 }
 
 func (r *realm) subscribe(b *batch, s *session, m *wampcore.Subscribe) error {
-	if !m.Topic.ValidPattern(m.Options.Match, r.strict) || tooDeep(m.Topic, m.Options.Match) {
+	if !m.Topic.ValidPattern(m.Options.Match, r.strict.Load()) || tooDeep(m.Topic, m.Options.Match) {
 		return invalidURI("topic", m.Topic)
 	}
 	if err := s.enter(b, question{ActionSubscribe, m.Topic, m.Options.Match, m}); err != nil {
@@ -127,7 +152,7 @@ func (r *realm) unsubscribe(b *batch, s *session, m *wampcore.Unsubscribe) error
 }
 
 func (r *realm) register(b *batch, s *session, m *wampcore.Register) error {
-	if !m.Procedure.ValidPattern(m.Options.Match, r.strict) || m.Procedure.Reserved() ||
+	if !m.Procedure.ValidPattern(m.Options.Match, r.strict.Load()) || m.Procedure.Reserved() ||
 		tooDeep(m.Procedure, m.Options.Match) {
 		return invalidURI("procedure", m.Procedure)
 	}
@@ -178,7 +203,7 @@ func (s *session) publish(b *batch, m *wampcore.Publish) error {
 
 // admit takes the realm's lock when m may be published, by rules that still hold then. It takes over m's payload.
 func (s *session) admit(b *batch, lock sync.Locker, m *wampcore.Publish) (publication, error) {
-	if !m.Topic.Valid(s.realm.strict) || m.Topic.Reserved() {
+	if !m.Topic.Valid(s.realm.strict.Load()) || m.Topic.Reserved() {
 		return publication{}, invalidURI("topic", m.Topic)
 	}
 	wish := m.Options.DiscloseMe
@@ -244,7 +269,7 @@ func (s *session) call(b *batch, m *wampcore.Call) error {
 		rules := s.rules.Load()
 		var d Decision
 		var err error
-		if m.Procedure.Valid(s.realm.strict) && !s.continues(rules, m) { // else it is answered otherwise, or was decided before
+		if m.Procedure.Valid(s.realm.strict.Load()) && !s.continues(rules, m) { // else it is answered otherwise, or was decided before
 			d, err = s.decide(b, rules, question{ActionCall, m.Procedure, wampcore.MatchExact, m})
 		}
 		meta, again, err := s.dispatch(b, rules, m, d, err)
@@ -276,7 +301,7 @@ func (s *session) dispatch(b *batch, r *rules, m *wampcore.Call, d Decision, den
 	if done, err := s.continued(b, m); done || err != nil {
 		return false, false, err
 	}
-	valid := m.Procedure.Valid(s.realm.strict)
+	valid := m.Procedure.Valid(s.realm.strict.Load())
 	if s.rules.Load() != r || valid && denied == nil && !d.Allow {
 		return false, true, nil
 	}

@@ -15,7 +15,7 @@ func benchSession(b *testing.B, r *Router, e wampcore.Encoding) *session {
 		roles: wampcore.NewRoles(wampcore.RoleCaller, wampcore.RoleCallee),
 	}
 	s.realm.sessions[s.id] = s
-	s.rules.Store(s.realm.roles.of("anonymous"))
+	s.rules.Store(s.rulesOf(s.realm.policy.Load()))
 	return s
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/wampgate/wampgate/wampcore"
 )
@@ -17,10 +18,13 @@ type Peer struct {
 
 // Router attaches peers to realms.
 type Router struct {
-	cfg    Config
-	realms map[wampcore.URI]*realm // never changed
+	cfg      Config
+	policies atomic.Pointer[policies] // changed under mu, read without
+
+	reconfiguring sync.Mutex // taken before all other locks
 
 	mu        sync.Mutex
+	realms    map[wampcore.URI]*realm
 	conns     map[*conn]struct{}
 	strangers map[net.Conn]struct{} // whose handshake is not done
 	closing   bool
@@ -38,9 +42,7 @@ func New(cfg Config) (*Router, error) {
 		conns:     map[*conn]struct{}{},
 		strangers: map[net.Conn]struct{}{},
 	}
-	for _, rc := range cfg.Realms {
-		r.realms[rc.Name] = newRealm(rc)
-	}
+	r.apply(&batch{}, newPolicies(cfg.Realms))
 	return r, nil
 }
 

@@ -23,6 +23,7 @@ type session struct {
 	authRole string
 	authMeth string
 	authProv string
+	login    string // the authenticator that let it in; empty: the program vouches for it
 
 	rules atomic.Pointer[rules] // changed under the realm's lock
 
@@ -43,7 +44,7 @@ type session struct {
 	buried         bool // ended by kill_all: nothing is said of it
 }
 
-func (s *session) welcome() *wampcore.Welcome {
+func (s *session) welcome(extra wampcore.Raw) *wampcore.Welcome {
 	return &wampcore.Welcome{Session: s.id, Details: wampcore.WelcomeDetails{
 		Roles:        routerRoles(),
 		Agent:        s.conn.router.cfg.Agent,
@@ -52,6 +53,7 @@ func (s *session) welcome() *wampcore.Welcome {
 		AuthRole:     s.authRole,
 		AuthMethod:   s.authMeth,
 		AuthProvider: s.authProv,
+		AuthExtra:    extra,
 	}}
 }
 
@@ -97,7 +99,7 @@ func (s *session) answer(b *batch, kind wampcore.MessageType, request wampcore.I
 // checkRequest checks a new request's id. [WAMP ids] They are 1, 2, 3 and so on; but clients in the field leave gaps, so
 // that only a strict realm insists.
 func (s *session) checkRequest(id wampcore.ID) error {
-	if s.realm.strict && id != s.lastRequest.Next() {
+	if s.realm.strict.Load() && id != s.lastRequest.Next() {
 		return wampcore.Violation("request id %d does not follow %d", id, s.lastRequest)
 	}
 	s.lastRequest = id

@@ -1,6 +1,8 @@
 package router
 
 import (
+	"slices"
+
 	"github.com/wampgate/wampgate/wampcore"
 )
 
@@ -18,6 +20,19 @@ type testaments struct {
 }
 
 func (t *testaments) all() []willed { return append(t.detached, t.destroyed...) }
+
+// keep drops all but those that f holds for.
+func (t *testaments) keep(f func(willed) bool) {
+	for _, scope := range []*[]willed{&t.detached, &t.destroyed} {
+		*scope = slices.DeleteFunc(*scope, func(p willed) bool {
+			if f(p) {
+				return false
+			}
+			t.bytes -= p.size()
+			return true
+		})
+	}
+}
 
 // scope returns the list of a scope's name, nil if there is no such scope.
 func (t *testaments) scope(name string) *[]willed {

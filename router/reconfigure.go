@@ -1,0 +1,325 @@
+package router
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// OnDemand makes a RealmConfig a template: a realm is there, with the name that a peer asks for, from the first session in it that is
+// let in until it has been without sessions for some time.
+type OnDemand struct {
+	Match       wampcore.Match // prefix or wildcard: RealmConfig.Name is a pattern
+	Max         int            // realms at the same time; default 1000
+	IdleTimeout time.Duration  // default 5 min
+}
+
+func (o OnDemand) withDefaults() *OnDemand {
+	if o.Max <= 0 {
+		o.Max = 1000
+	}
+	if o.IdleTimeout <= 0 {
+		o.IdleTimeout = 5 * time.Minute
+	}
+	return &o
+}
+
+// policy is what is configured of a realm, or of those that a template stands for. It is never changed: another takes its place.
+type policy struct {
+	cfg            RealmConfig
+	roles          *roles
+	authenticators map[string]Authenticator
+}
+
+func newPolicy(cfg RealmConfig) *policy {
+	if cfg.Authenticators == nil {
+		cfg.Authenticators = map[string]Authenticator{anonymous: Anonymous{}}
+	}
+	if cfg.OnDemand != nil {
+		cfg.OnDemand = cfg.OnDemand.withDefaults()
+	}
+	return &policy{cfg: cfg, roles: newRoles(&cfg), authenticators: cfg.Authenticators}
+}
+
+// policies are those of all realms. They are never changed.
+type policies struct {
+	byName    map[wampcore.URI]*policy
+	templates index[policy]
+}
+
+func newPolicies(realms []RealmConfig) *policies {
+	ps := &policies{byName: map[wampcore.URI]*policy{}, templates: newIndex[policy]()}
+	for _, cfg := range realms {
+		if p := newPolicy(cfg); cfg.OnDemand != nil {
+			ps.templates.set(cfg.Name, cfg.OnDemand.Match, p)
+		} else {
+			ps.byName[cfg.Name] = p
+		}
+	}
+	return ps
+}
+
+// of returns the policy of a realm, nil if there is no such realm.
+func (ps *policies) of(name wampcore.URI) *policy {
+	if p := ps.byName[name]; p != nil {
+		return p
+	}
+	if name.Reserved() {
+		return nil
+	}
+	return ps.templates.best(name)
+}
+
+var (
+	errNoSuchRealm   = &wampcore.Error{URI: wampcore.ErrNoSuchRealm, Message: "no such realm"}
+	errRealmClosed   = &wampcore.Error{URI: wampcore.CloseRealm, Message: "the realm is closed"}
+	errTooManyRealms = &wampcore.Error{URI: wampcore.ErrUnavailable, Message: "there are as many realms as the router allows"}
+	errRoleGone      = &wampcore.Error{URI: wampcore.ErrNoSuchRole, Message: "the realm has no such role any more"}
+	errLoginGone     = &wampcore.Error{URI: wampcore.CloseKilled, Message: "the login does not count any more"}
+)
+
+// policy returns a realm's policy; an error is for ABORT, since there is no session yet to answer with ERROR.
+func (r *Router) policy(name wampcore.URI) (*policy, error) {
+	if !name.Valid(false) {
+		return nil, &wampcore.Error{URI: wampcore.ErrInvalidURI, Message: "the realm's name is no URI"}
+	}
+	if p := r.policies.Load().of(name); p != nil {
+		return p, nil
+	}
+	return nil, errNoSuchRealm
+}
+
+// HasRealm reports whether the router serves a realm with this name, or would on demand.
+func (r *Router) HasRealm(name wampcore.URI) bool {
+	_, err := r.policy(name)
+	return err == nil
+}
+
+// join lets s into the realm of this name, which is made if there is a template for it.
+func (r *Router) join(b *batch, s *session, name wampcore.URI, welcome func() *wampcore.Welcome) error {
+	for {
+		realm, err := r.open(name)
+		if err != nil {
+			return err
+		}
+		s.realm = realm
+		if gone, err := realm.join(b, s, welcome); !gone {
+			return err
+		}
+	}
+}
+
+// open returns the realm of this name.
+func (r *Router) open(name wampcore.URI) (*realm, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if realm := r.realms[name]; realm != nil {
+		return realm, nil
+	}
+	p := r.policies.Load().of(name)
+	switch {
+	case p == nil:
+		return nil, errNoSuchRealm
+	case p.cfg.OnDemand != nil && r.instances(p) >= p.cfg.OnDemand.Max:
+		return nil, errTooManyRealms
+	}
+	realm := newRealm(r, name, p)
+	r.realms[name] = realm
+	return realm, nil
+}
+
+// instances counts the realms that a template stands for. mu is held.
+func (r *Router) instances(p *policy) int {
+	n := 0
+	for _, realm := range r.realms {
+		if realm.policy.Load() == p {
+			n++
+		}
+	}
+	return n
+}
+
+// retire ends a realm that was made on demand and has no sessions.
+func (r *Router) retire(realm *realm) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	realm.mu.Lock()
+	defer realm.mu.Unlock()
+	if r.realms[realm.name] == realm && len(realm.sessions) == 0 && realm.policy.Load().cfg.OnDemand != nil {
+		realm.gone = true
+		delete(r.realms, realm.name)
+	}
+}
+
+// Reconfigure puts other realms, and other rules for those that there are, in the place of the configured ones: all of them at once, or,
+// if there is something wrong, none. It counts for open sessions, too. What they may not subscribe to or register any more is taken from
+// them; sessions end whose realm, role, method of authentication or principal is gone. What an Authorizer has allowed stays, but it is asked
+// again for what comes.
+func (r *Router) Reconfigure(realms []RealmConfig) error {
+	cfg := Config{Realms: realms}
+	if err := cfg.validate(); err != nil {
+		return err
+	}
+	r.reconfiguring.Lock()
+	defer r.reconfiguring.Unlock()
+	var b batch
+	guests := r.apply(&b, newPolicies(realms))
+	b.flush()
+	r.examine(guests)
+	return nil
+}
+
+func (r *Router) apply(b *batch, ps *policies) (guests []*session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.policies.Store(ps)
+	for name, realm := range r.realms {
+		if p := ps.of(name); p != nil {
+			guests = append(guests, realm.apply(b, p)...)
+		} else {
+			realm.end()
+			delete(r.realms, name)
+		}
+	}
+	for name, p := range ps.byName {
+		if r.realms[name] == nil {
+			r.realms[name] = newRealm(r, name, p)
+		}
+	}
+	return guests
+}
+
+// end closes a realm for good.
+func (r *realm) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = true
+	r.stopIdle()
+	for _, s := range r.sessions {
+		s.expel(errRealmClosed)
+	}
+}
+
+// expel ends s. It may do nothing any more, not even what is under way.
+func (s *session) expel(cause error) {
+	s.rules.Store(nothing)
+	s.conn.stop(cause)
+}
+
+var nothing = newRules("", Role{}, &RealmConfig{}) //nolint:gochecknoglobals // a constant
+
+// apply puts another policy in force, and returns the sessions whose login has to be looked at.
+func (r *realm) apply(b *batch, p *policy) (guests []*session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.policy.Store(p)
+	r.strict.Store(p.cfg.Strict)
+	r.publishing.Lock()
+	r.history.reconfigure(p.cfg.History)
+	r.publishing.Unlock()
+	for _, s := range r.sessions {
+		rules := s.rulesOf(p)
+		switch {
+		case rules == nil:
+			s.expel(errRoleGone)
+			continue
+		case s.login != "" && p.authenticators[s.login] == nil:
+			s.expel(errLoginGone)
+			continue
+		}
+		s.rules.Store(rules)
+		r.revoke(b, s, rules)
+		if s.login != "" {
+			guests = append(guests, s)
+		}
+	}
+	if len(r.sessions) == 0 {
+		r.startIdle()
+	}
+	return guests
+}
+
+const revoked = "the configuration does not allow it any more"
+
+// revoke takes from s what it may not have any more. mu is held.
+func (r *realm) revoke(b *batch, s *session, rules *rules) {
+	for _, id := range idsOf(s.subscriptions) {
+		if sub := s.subscriptions[id]; !rules.keeps(ActionSubscribe, sub.topic, sub.match) {
+			r.broker.revoke(b, s, sub, revoked)
+		}
+	}
+	for _, id := range idsOf(s.registrations) {
+		if reg := s.registrations[id]; !rules.keeps(ActionRegister, reg.procedure, reg.match) {
+			r.dealer.revoke(b, s, reg, revoked)
+		}
+	}
+	s.testaments.keep(func(p willed) bool { return rules.keeps(ActionPublish, p.topic, wampcore.MatchExact) })
+}
+
+func idsOf[T any](m map[wampcore.ID]T) []wampcore.ID {
+	ids := make([]wampcore.ID, 0, len(m))
+	for id := range m {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, cmp.Compare[wampcore.ID])
+	return ids
+}
+
+// keeps reports whether what was allowed before is still. What is left to an authorizer is.
+func (r *rules) keeps(a Action, uri wampcore.URI, match wampcore.Match) bool {
+	p, denied := r.permission(a, uri, normal(uri, match))
+	if p == nil || denied {
+		return !denied && r.authorizer != nil
+	}
+	return p.Allow&a != 0
+}
+
+// Holder is an Authenticator that knows whether a login that it has let in before would be let in now, as who it was. Where an
+// Authenticator is none, its logins hold until their sessions end.
+type Holder interface {
+	Holds(ctx context.Context, who SessionDetails) (bool, error)
+}
+
+// examineTimeout bounds the time for all Holders.
+const examineTimeout = 30 * time.Second
+
+// examine ends the sessions whose login does not hold any more. Who cannot be asked about stays.
+func (r *Router) examine(guests []*session) {
+	ctx, cancel := context.WithTimeout(context.Background(), examineTimeout)
+	defer cancel()
+	for _, s := range guests {
+		if ctx.Err() != nil {
+			r.cfg.Log.Error().Msg("there was no time to find out which logins still count")
+			return
+		}
+		h, ok := s.realm.policy.Load().authenticators[s.login].(Holder)
+		if !ok {
+			continue
+		}
+		holds, err := h.Holds(ctx, s.details())
+		switch {
+		case err != nil:
+			s.log(zerolog.ErrorLevel).Err(err).Msg("whether the login still counts is not known")
+		case !holds:
+			s.realm.mu.Lock()
+			s.expel(errLoginGone)
+			s.realm.mu.Unlock()
+		}
+	}
+}
+
+func (o *OnDemand) validate(name wampcore.URI) error {
+	if o.Match != wampcore.MatchPrefix && o.Match != wampcore.MatchWildcard {
+		return fmt.Errorf("the template %q matches by prefix or wildcard", name)
+	}
+	if !name.ValidPattern(o.Match, false) || tooDeep(name, o.Match) {
+		return fmt.Errorf("%q cannot be matched by %s", name, o.Match)
+	}
+	return nil
+}
