@@ -69,6 +69,66 @@ func ParsePublish(body wampcore.Raw, as As) (PublishRequest, error) {
 	return env.publish()
 }
 
+// CallItem is one call of a batch.
+type CallItem struct {
+	Procedure wampcore.URI
+	CallRequest
+}
+
+// PublishItem is one publication of a batch.
+type PublishItem struct {
+	Topic wampcore.URI
+	PublishRequest
+}
+
+// ParseCalls takes a list of at most most calls apart.
+func ParseCalls(body wampcore.Raw, most int) ([]CallItem, error) {
+	return parseBatch(body, "procedure", most, func(env *envelope) (CallItem, error) {
+		req, err := env.call()
+		return CallItem{wampcore.URI(env.uri), req}, err
+	})
+}
+
+// ParsePublications takes a list of at most most publications apart.
+func ParsePublications(body wampcore.Raw, most int) ([]PublishItem, error) {
+	return parseBatch(body, "topic", most, func(env *envelope) (PublishItem, error) {
+		req, err := env.publish()
+		return PublishItem{wampcore.URI(env.uri), req}, err
+	})
+}
+
+// parseBatch takes a list apart. It is refused as a whole if any of it is not what it has to be.
+func parseBatch[T any](body wampcore.Raw, uri string, most int, item func(*envelope) (T, error)) ([]T, error) {
+	body, err := checked(body)
+	if err != nil {
+		return nil, err
+	}
+	if len(body.Bytes) == 0 {
+		body = wampcore.Raw{Encoding: wampcore.JSON, Bytes: []byte("null")}
+	}
+	elements, ok := body.List()
+	if !ok {
+		return nil, badBody(`the body is no list [{"%s":…,"args":[…],"kwargs":{…},"options":{…}}]`, uri)
+	}
+	var all []T
+	for v, more := elements.Next(); more; v, more = elements.Next() {
+		if len(all) == most {
+			return nil, badBody("the list has more than the %d elements that it may have", most)
+		}
+		env := envelope{payload: wampcore.Payload{Encoding: v.Encoding}}
+		err := env.open(v, uri)
+		var t T
+		if err == nil {
+			t, err = item(&env)
+		}
+		if err != nil {
+			return nil, badBody("element %d: %v", len(all), err)
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
 // envelope is a body, or an element of a batch, in its parts.
 type envelope struct {
 	uri     []byte // of a batch's element
@@ -169,7 +229,7 @@ func formatName(e wampcore.Encoding) string {
 func (env *envelope) open(body wampcore.Raw, uri string) error {
 	members, ok := body.Dict()
 	if !ok {
-		return badBody(`the body is no object {"args":[…],"kwargs":{…},"options":{…}}; add ?as=args or ?as=value`)
+		return notEnvelope(uri)
 	}
 	const args, kwargs, options, name = 1, 2, 4, 8
 	seen := 0
@@ -195,7 +255,7 @@ func (env *envelope) open(body wampcore.Raw, uri string) error {
 				err = badBody("%s is no text", uri)
 			}
 		default:
-			err = badBody("unknown member %q; wrap it in \"kwargs\" or add ?as=kwargs", text)
+			err = unknownMember(uri, text)
 		}
 		switch {
 		case err != nil:
@@ -209,6 +269,20 @@ func (env *envelope) open(body wampcore.Raw, uri string) error {
 		return badBody("%s is missing", uri)
 	}
 	return nil
+}
+
+func notEnvelope(uri string) error {
+	if uri != "" {
+		return badBody(`it is no object {"%s":…,"args":[…],"kwargs":{…},"options":{…}}`, uri)
+	}
+	return badBody(`the body is no object {"args":[…],"kwargs":{…},"options":{…}}; add ?as=args or ?as=value`)
+}
+
+func unknownMember(uri string, name []byte) error {
+	if uri != "" {
+		return badBody("unknown member %q; known are %s, args, kwargs, options", name, uri)
+	}
+	return badBody("unknown member %q; wrap it in \"kwargs\" or add ?as=kwargs", name)
 }
 
 // list returns a list, nil if it is missing, null or empty.

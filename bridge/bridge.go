@@ -72,30 +72,6 @@ func New(cfg Config) *Bridge {
 	}
 }
 
-// Call calls a procedure. What fails is a *wampcore.Error.
-func (b *Bridge) Call(ctx context.Context, p Principal, procedure wampcore.URI, req CallRequest) (wampcore.Payload, error) {
-	ctx, trace, done := b.observe(ctx, Operation{Calling, procedure}, Trace{})
-	req.Options.Custom = trace.in(req.Options.Custom)
-	s, err := b.session(ctx, p)
-	if err != nil {
-		return wampcore.Payload{}, done(err)
-	}
-	result, err := s.Call(ctx, procedure, req.Payload, req.Options)
-	return result, done(err)
-}
-
-// Publish publishes and returns the publication's id, 0 where it is not acknowledged.
-func (b *Bridge) Publish(ctx context.Context, p Principal, topic wampcore.URI, req PublishRequest) (wampcore.ID, error) {
-	ctx, trace, done := b.observe(ctx, Operation{Publishing, topic}, Trace{})
-	req.Options.Custom = trace.in(req.Options.Custom)
-	s, err := b.session(ctx, p)
-	if err != nil {
-		return 0, done(err)
-	}
-	id, err := s.Publish(ctx, topic, req.Payload, req.Options)
-	return id, done(err)
-}
-
 const agent = "wampgate-http"
 
 // own opens a session for one purpose.

@@ -114,7 +114,9 @@ func (a *api) routes() chi.Router {
 	for _, prefix := range []string{"/v1", "/v1/realms/{realm}"} {
 		r := r.With(a.identified)
 		r.Post(prefix+"/call/{procedure}", a.handler(a.call))
+		r.Post(prefix+"/call", a.handler(a.callEach))
 		r.Post(prefix+"/publish/{topic}", a.handler(a.publish))
+		r.Post(prefix+"/publish", a.handler(a.publishEach))
 		r.Get(prefix+"/subscribe/{topic}", a.handler(a.subscribe))
 		r.Get(prefix+"/subscribe", a.handler(a.subscribe))
 		r.Get(prefix+"/sessions", a.handler(a.sessions))

@@ -39,6 +39,11 @@ type face struct {
 
 func newFace(tb testing.TB, change ...func(*httpapi.Config)) *face {
 	tb.Helper()
+	return newFaceOver(tb, router.RealmConfig{Name: "realm1", Operators: []string{"anonymous"}}, change...)
+}
+
+func newFaceOver(tb testing.TB, realm router.RealmConfig, change ...func(*httpapi.Config)) *face {
+	tb.Helper()
 	doc, err := openapi3.NewLoader().LoadFromFile("../openapi.yaml")
 	if err != nil {
 		tb.Fatal(err)
@@ -46,7 +51,7 @@ func newFace(tb testing.TB, change ...func(*httpapi.Config)) *face {
 	if err := doc.Validate(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}
-	r, err := router.New(router.Config{Realms: []router.RealmConfig{{Name: "realm1", Operators: []string{"anonymous"}}, {Name: "realm2"}}})
+	r, err := router.New(router.Config{Realms: []router.RealmConfig{realm, {Name: "realm2"}}})
 	if err != nil {
 		tb.Fatal(err)
 	}

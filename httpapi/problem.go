@@ -111,6 +111,11 @@ func meaningOf(uri wampcore.URI) meaning {
 
 // asProblem is where an error becomes an answer. What it does not know is ours, and keeps its text to itself.
 func asProblem(err error) *problem {
+	if e, ok := errors.AsType[*bridge.RefusedError](err); ok {
+		p := asProblem(e.Err)
+		p.Detail, p.Outcome = e.Error(), notExecuted
+		return p
+	}
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}

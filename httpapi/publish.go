@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"strconv"
 
 	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/wampcore"
@@ -39,7 +38,7 @@ func (a *api) publish(w http.ResponseWriter, r *http.Request) error {
 	}
 	rep := reply{status: http.StatusAccepted}
 	if req.Options.Acknowledge {
-		rep = as.json([]byte(`{"publication":` + strconv.FormatUint(uint64(id), 10) + `}`))
+		rep = as.json(publication(id))
 	}
 	rep.write(w, r)
 	return nil

@@ -118,6 +118,17 @@ func depthBinary(e Encoding, b []byte) int {
 	}
 }
 
+// AppendList appends a list of values that are encoded already.
+func AppendList(b []byte, e Encoding, values [][]byte) []byte {
+	w := writer{e: e, b: b}
+	w.list(len(values))
+	for _, v := range values {
+		w.raw(v)
+	}
+	w.endList()
+	return w.b
+}
+
 // CallOptions decodes the options of a CALL, as strictly as those of a message. A dict that is not what it has to be is a
 // *ProtocolError.
 func (r Raw) CallOptions() (CallOptions, error) {

@@ -167,24 +167,6 @@ func (s *Session) progress(m *wampcore.Result) {
 	s.out.put(&wampcore.Cancel{Request: m.Request, Mode: wampcore.CancelKillNoWait})
 }
 
-// Publish publishes. With opts.Acknowledge it waits for the publication's id; without, it returns 0 at once.
-func (s *Session) Publish(
-	ctx context.Context, topic wampcore.URI, p wampcore.Payload, opts wampcore.PublishOptions,
-) (wampcore.ID, error) {
-	req := &pending{kind: wampcore.TypePublish}
-	unacknowledged := func(id wampcore.ID) { // called by build, with the lock held
-		delete(s.pending, id)
-		req.answer <- answer{}
-	}
-	_, a := s.request(ctx, req, func(id wampcore.ID) wampcore.Message {
-		if !opts.Acknowledge {
-			unacknowledged(id)
-		}
-		return &wampcore.Publish{Request: id, Options: opts, Topic: topic, Payload: p}
-	})
-	return a.id, a.err
-}
-
 // Testament scopes: when a session's testaments are published. Where sessions are not resumed, both come to the same.
 const (
 	ScopeDestroyed = "destroyed"

@@ -1,0 +1,51 @@
+package bridge
+
+import (
+	"context"
+	"sync"
+
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// Call calls a procedure. What fails is a *wampcore.Error.
+func (b *Bridge) Call(ctx context.Context, p Principal, procedure wampcore.URI, req CallRequest) (wampcore.Payload, error) {
+	ctx, trace, done := b.observe(ctx, Operation{Calling, procedure}, Trace{})
+	req.Options.Custom = trace.in(req.Options.Custom)
+	s, err := b.session(ctx, p)
+	if err != nil {
+		return wampcore.Payload{}, done(err)
+	}
+	result, err := s.Call(ctx, procedure, req.Payload, req.Options)
+	return result, done(err)
+}
+
+// Called is what became of one call of a batch.
+type Called struct {
+	Payload wampcore.Payload
+	Err     error
+}
+
+// CallEach makes calls side by side. There is an answer for each of them.
+func (b *Bridge) CallEach(ctx context.Context, p Principal, calls []CallItem) []Called {
+	out := make([]Called, len(calls))
+	var open sync.WaitGroup
+	for i := range calls {
+		open.Go(func() {
+			c := &calls[i]
+			out[i].Payload, out[i].Err = b.callWithin(ctx, p, c)
+		})
+	}
+	open.Wait()
+	return out
+}
+
+// callWithin makes a call that may have a deadline of its own.
+func (b *Bridge) callWithin(ctx context.Context, p Principal, c *CallItem) (wampcore.Payload, error) {
+	if c.Options.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.Options.Timeout)
+		defer cancel()
+		c.Options.Timeout = 0 // the context's counts, whichever it is
+	}
+	return b.Call(ctx, p, c.Procedure, c.CallRequest)
+}
