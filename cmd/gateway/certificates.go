@@ -3,9 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
-	"os"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/go-secure-stdlib/reloadutil"
 	"github.com/rs/zerolog"
@@ -35,6 +33,8 @@ func (a *clientAuth) UnmarshalText(text []byte) error {
 type certificates struct {
 	getter *reloadutil.CertificateGetter
 	config *tls.Config
+
+	failure string // the last one; only reload uses it
 }
 
 // certificates reads the files that the settings name.
@@ -56,35 +56,21 @@ func (c *config) certificates() (*certificates, error) {
 		}
 		cfg.ClientCAs = pool
 	}
-	return &certificates{getter, cfg}, nil
+	return &certificates{getter: getter, config: cfg}, nil
 }
 
-// certificatesEvery is how often the files are looked at.
-const certificatesEvery = 10 * time.Second
-
-// watch reads the certificate again from time to time, and on SIGHUP, until done is closed. A session that is open keeps the
-// old one, and so does everybody while the files are broken.
-func (c *certificates) watch(hangup <-chan os.Signal, done <-chan struct{}, log zerolog.Logger) {
-	ticker := time.NewTicker(certificatesEvery)
-	defer ticker.Stop()
-	failure := ""
-	for {
-		select {
-		case <-done:
-			return
-		case <-hangup:
-		case <-ticker.C:
-		}
-		before := c.leaf()
-		switch err := c.getter.Reload(); {
-		case err != nil && err.Error() != failure: // once is enough
-			failure = err.Error()
-			log.Error().Err(err).Msg("the certificate cannot be read; the old one stays")
-		case err == nil:
-			failure = ""
-			if after := c.leaf(); after != before {
-				log.Info().Msg("certificate replaced")
-			}
+// reload reads the certificate again. A session that is open keeps the old one, and so does everybody while the files are
+// broken.
+func (c *certificates) reload(log zerolog.Logger) {
+	before := c.leaf()
+	switch err := c.getter.Reload(); {
+	case err != nil && err.Error() != c.failure: // once is enough
+		c.failure = err.Error()
+		log.Error().Err(err).Msg("the certificate cannot be read; the old one stays")
+	case err == nil:
+		c.failure = ""
+		if after := c.leaf(); after != before {
+			log.Info().Msg("certificate replaced")
 		}
 	}
 }

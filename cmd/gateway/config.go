@@ -94,8 +94,11 @@ func loadConfig(environ []string) (config, error) {
 		Environment: vars,
 		FuncMap:     map[reflect.Type]env.ParserFunc{reflect.TypeFor[time.Duration](): parseDuration},
 	})
+	if f != nil {
+		f.environ = environ
+	}
 	if err := errors.Join(unknown, broken, explain(err)); err != nil { // what validate found would partly repeat it
-		return config{}, err
+		return config{File: f}, err
 	}
 	cfg.File = f
 	for _, list := range []*[]string{

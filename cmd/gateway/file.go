@@ -22,19 +22,29 @@ type file struct {
 	Settings map[string]any                 `json:"settings"`
 	Realms   map[wampcore.URI]*realmSection `json:"realms"`
 
-	files []string // that were read beside it
+	name    string
+	files   []string // that were read beside it
+	environ []string // that it was read with
+}
+
+// watched are the files that a configuration is made of.
+func (f *file) watched() []string {
+	if f == nil {
+		return nil
+	}
+	return append([]string{f.name}, f.files...)
 }
 
 // readFile reads a configuration file. Its error has everything that is wrong with it.
 func readFile(name string, environ map[string]string) (*file, error) {
 	f, err := os.Open(name) //nolint:gosec // the operator names it
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", variable("Config"), err)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", variable("Config"), err)
 	}
 	return parseFile(name, text, environ)
 }
@@ -65,7 +75,7 @@ func parseFile(name string, text []byte, environ map[string]string) (*file, erro
 	found.all = append(wrong, slices.DeleteFunc(found.all[len(wrong):], func(p problem) bool { // what only follows
 		return slices.ContainsFunc(wrong, func(w problem) bool { return w.touches(p) })
 	})...)
-	f.files = found.files
+	f.name, f.files = name, found.files
 	return f, found.err()
 }
 
@@ -106,7 +116,7 @@ func addFile(vars, environ map[string]string) (*file, error) {
 	}
 	f, err := readFile(name, environ)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", variable("Config"), err)
+		return f, err
 	}
 	for name, value := range f.environment() {
 		if vars[name] == "" {

@@ -11,6 +11,7 @@ import (
 
 // realmSection is a realm of the configuration file. What it does not say is as the settings have it.
 type realmSection struct {
+	OnDemand    *onDemandSection `json:"on_demand"`
 	Strict      *bool            `json:"strict"`
 	Operators   []string         `json:"operators"`
 	Disclosure  *disclosure      `json:"disclosure"`
@@ -22,6 +23,20 @@ type realmSection struct {
 	Principals     principals              `json:"principals"`
 }
 
+// onDemandSection has realms made when they are asked for: the realm's name is a pattern.
+type onDemandSection struct {
+	Match       string    `json:"match"`
+	Max         count     `json:"max"`
+	IdleTimeout *duration `json:"idle_timeout"`
+}
+
+func (o *onDemandSection) match() wampcore.Match {
+	if o.Match == "wildcard" {
+		return wampcore.MatchWildcard
+	}
+	return wampcore.MatchPrefix
+}
+
 // historySection is what a realm keeps of the past.
 type historySection struct {
 	Events *count    `json:"events"`
@@ -30,7 +45,11 @@ type historySection struct {
 }
 
 func (r *realmSection) check(name wampcore.URI, at place) {
-	if !name.Valid(false) {
+	if r.OnDemand != nil {
+		if !name.ValidPattern(r.OnDemand.match(), false) || name == "" {
+			at.badKey("%q is no pattern of realms; want a prefix such as com.example.tenant., or with match: wildcard one such as com..main", string(name))
+		}
+	} else if !name.Valid(false) {
 		at.badKey("%q is no URI; want a name such as realm1 or com.example.main", string(name))
 	}
 	for name, role := range r.Roles {
@@ -78,6 +97,12 @@ func (c *config) realm(name wampcore.URI, s *realmSection) router.RealmConfig {
 		History: router.HistoryConfig{
 			Off: age == 0, Events: int(or(&c.HistoryEvents, h.Events)), Bytes: int(or(&c.HistoryBytes, h.Bytes)), Age: time.Duration(age),
 		},
+	}
+	if o := s.OnDemand; o != nil {
+		rc.OnDemand = &router.OnDemand{Match: o.match(), Max: int(o.Max)}
+		if o.IdleTimeout != nil {
+			rc.OnDemand.IdleTimeout = time.Duration(*o.IdleTimeout)
+		}
 	}
 	rc.Authenticators = s.authenticators()
 	if s.Roles != nil {

@@ -33,6 +33,7 @@ type gateway struct {
 	log    zerolog.Logger
 	router *router.Router // nil where there is one elsewhere
 	bridge *bridge.Bridge
+	certs  *certificates // nil where there is no TLS
 
 	life    life
 	levels  *levels
@@ -62,6 +63,7 @@ func run(ctx context.Context, stop func(), hangup <-chan os.Signal, cfg config, 
 	if err := g.listen(ctx); err != nil {
 		return errors.Join(err, g.shutdown(ctx))
 	}
+	g.serving.Go(g.watch)
 	g.life.advance(serving)
 	select {
 	case <-ctx.Done():
@@ -223,7 +225,7 @@ func (g *gateway) listen(ctx context.Context) error {
 				return err
 			}
 		}
-		g.serving.Go(func() { certs.watch(g.hangup, g.stopped, g.log) })
+		g.certs = certs
 	}
 	if g.cfg.OpsAddr == "" {
 		return nil
