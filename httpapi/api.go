@@ -43,6 +43,11 @@ type Config struct {
 	MaxCallTimeout time.Duration // default 10 min
 	Heartbeat      time.Duration // of event streams; default 15 s
 	WriteTimeout   time.Duration // of one write to an event stream; default 10 s
+
+	// Answers to requests with an Idempotency-Key that are kept for those who ask again. One principal has a quarter of that.
+	IdempotencyAge     time.Duration // how long; default 10 min
+	IdempotencyEntries int           // default 10,000
+	IdempotencyBytes   int           // default 32 MiB
 }
 
 func (c Config) withDefaults() Config {
@@ -55,6 +60,12 @@ func (c Config) withDefaults() Config {
 	if c.MaxBody <= 0 {
 		c.MaxBody = 16 << 20
 	}
+	if c.IdempotencyEntries <= 0 {
+		c.IdempotencyEntries = 10_000
+	}
+	if c.IdempotencyBytes <= 0 {
+		c.IdempotencyBytes = 32 << 20
+	}
 	for _, d := range []struct {
 		v   *time.Duration
 		def time.Duration
@@ -65,6 +76,7 @@ func (c Config) withDefaults() Config {
 		{&c.MaxCallTimeout, 10 * time.Minute},
 		{&c.Heartbeat, 15 * time.Second},
 		{&c.WriteTimeout, 10 * time.Second},
+		{&c.IdempotencyAge, 10 * time.Minute},
 	} {
 		if *d.v <= 0 {
 			*d.v = d.def
@@ -76,11 +88,13 @@ func (c Config) withDefaults() Config {
 type api struct {
 	cfg     Config
 	refused counters
+	answers *answers
 }
 
 // New returns the HTTP face.
 func New(cfg Config) (*Handler, error) {
 	a := &api{cfg: cfg.withDefaults()}
+	a.answers = newAnswers(a.cfg.IdempotencyEntries, a.cfg.IdempotencyBytes, a.cfg.IdempotencyAge)
 	protection := http.NewCrossOriginProtection()
 	for _, origin := range a.cfg.Origins {
 		if err := protection.AddTrustedOrigin(origin); err != nil {

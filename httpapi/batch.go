@@ -45,19 +45,19 @@ func (a *api) callEach(w http.ResponseWriter, r *http.Request) error {
 	for i := range calls {
 		calls[i].Options.Custom = traced(r, calls[i].Options.Custom)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
-	defer cancel()
-	e := as.answer.format.encoding()
-	answers := make([][]byte, len(calls))
-	for i, called := range a.cfg.Bridge.CallEach(ctx, a.principal(r), calls) {
-		if called.Err != nil {
-			answers[i] = a.element(r, e, called.Err)
-		} else {
-			answers[i] = bridge.AppendResult(nil, e, called.Payload)
+	return a.once(w, r, &as, body, func(ctx context.Context) (reply, error) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		l := as.list(len(calls))
+		for _, called := range a.cfg.Bridge.CallEach(ctx, a.principal(r), calls) {
+			if called.Err != nil {
+				l.problem(a.asked(r, asProblem(called.Err)), r)
+			} else {
+				l.add(bridge.AppendResult(nil, l.encoding, called.Payload))
+			}
 		}
-	}
-	as.list(answers).write(w, r)
-	return nil
+		return l.reply(&as), nil
+	})
 }
 
 // publishEach publishes all, or nothing if the router would refuse any.
@@ -80,23 +80,23 @@ func (a *api) publishEach(w http.ResponseWriter, r *http.Request) error {
 		}
 		items[i].Options.Custom = traced(r, items[i].Options.Custom)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
-	defer cancel()
-	published, err := a.cfg.Bridge.PublishEach(ctx, a.principal(r), items)
-	if err != nil {
-		return err
-	}
-	e := as.answer.format.encoding()
-	answers := make([][]byte, len(published))
-	for i, p := range published {
-		if p.Err != nil {
-			answers[i] = a.element(r, e, p.Err)
-		} else {
-			answers[i] = bridge.Transcode(wampcore.Raw{Encoding: wampcore.JSON, Bytes: publication(p.ID)}, e)
+	return a.once(w, r, &as, body, func(ctx context.Context) (reply, error) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		published, err := a.cfg.Bridge.PublishEach(ctx, a.principal(r), items)
+		if err != nil {
+			return reply{}, err
 		}
-	}
-	as.list(answers).write(w, r)
-	return nil
+		l := as.list(len(published))
+		for _, p := range published {
+			if p.Err != nil {
+				l.problem(a.asked(r, asProblem(p.Err)), r)
+			} else {
+				l.add(bridge.Transcode(wampcore.Raw{Encoding: wampcore.JSON, Bytes: publication(p.ID)}, l.encoding))
+			}
+		}
+		return l.reply(&as), nil
+	})
 }
 
 // publication returns what is said of a publication: nothing where it was not acknowledged.
@@ -107,14 +107,30 @@ func publication(id wampcore.ID) []byte {
 	return append(strconv.AppendUint([]byte(`{"publication":`), uint64(id), 10), '}')
 }
 
-// element returns the problem of one element of a batch.
-func (a *api) element(r *http.Request, e wampcore.Encoding, err error) []byte {
-	body := a.asked(r, asProblem(err)).encode(requestID(r))
-	return bridge.Transcode(wampcore.Raw{Encoding: wampcore.JSON, Bytes: body}, e)
+// answerList is the answer to a batch, in the making.
+type answerList struct {
+	encoding wampcore.Encoding
+	elements [][]byte
+	executed bool // one of them may have been
 }
 
-// list returns the answer to a batch.
-func (as *wanted) list(answers [][]byte) reply {
-	body := wampcore.AppendList(nil, as.answer.format.encoding(), answers)
-	return reply{status: http.StatusOK, kind: as.answer.header, body: body, choice: true}
+func (as *wanted) list(n int) answerList {
+	return answerList{encoding: as.answer.format.encoding(), elements: make([][]byte, 0, n)}
+}
+
+func (l *answerList) add(element []byte) {
+	l.elements = append(l.elements, element)
+	l.executed = true
+}
+
+func (l *answerList) problem(p *problem, r *http.Request) {
+	l.elements = append(l.elements, bridge.Transcode(wampcore.Raw{Encoding: wampcore.JSON, Bytes: p.encode(requestID(r))}, l.encoding))
+	l.executed = l.executed || p.Outcome != notExecuted
+}
+
+func (l *answerList) reply(as *wanted) reply {
+	return reply{
+		status: http.StatusOK, kind: as.answer.header, choice: true, nothing: !l.executed,
+		body: wampcore.AppendList(nil, l.encoding, l.elements),
+	}
 }

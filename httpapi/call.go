@@ -31,14 +31,15 @@ func (a *api) call(w http.ResponseWriter, r *http.Request) error {
 	}
 	req.Options.Timeout = 0 // the deadline's
 	req.Options.Custom = traced(r, req.Options.Custom)
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
-	defer cancel()
-	payload, err := a.cfg.Bridge.Call(ctx, a.principal(r), procedure, req)
-	if err != nil {
-		return err
-	}
-	as.result(payload).write(w, r)
-	return nil
+	return a.once(w, r, &as, body, func(ctx context.Context) (reply, error) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		payload, err := a.cfg.Bridge.Call(ctx, a.principal(r), procedure, req)
+		if err != nil {
+			return reply{}, err
+		}
+		return as.result(payload), nil
+	})
 }
 
 // result returns the answer to a call.

@@ -30,18 +30,18 @@ func (a *api) publish(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	req.Options.Custom = traced(r, req.Options.Custom)
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
-	defer cancel()
-	id, err := a.cfg.Bridge.Publish(ctx, a.principal(r), topic, req)
-	if err != nil {
-		return err
-	}
-	rep := reply{status: http.StatusAccepted}
-	if req.Options.Acknowledge {
-		rep = as.json(publication(id))
-	}
-	rep.write(w, r)
-	return nil
+	return a.once(w, r, &as, body, func(ctx context.Context) (reply, error) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		id, err := a.cfg.Bridge.Publish(ctx, a.principal(r), topic, req)
+		switch {
+		case err != nil:
+			return reply{}, err
+		case !req.Options.Acknowledge:
+			return reply{status: http.StatusAccepted}, nil
+		}
+		return as.json(publication(id)), nil
+	})
 }
 
 // json returns an answer that was written in JSON, in the format that the client wants.

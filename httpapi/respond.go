@@ -36,6 +36,8 @@ type reply struct {
 	header http.Header // further ones
 	body   []byte
 	choice bool // the client may have another format
+
+	nothing bool // nothing was executed
 }
 
 func writeJSON(w http.ResponseWriter, r *http.Request, body []byte) {

@@ -14,7 +14,18 @@ type Handler struct {
 
 // Stats is a snapshot of what was counted since the start.
 type Stats struct {
-	Refused map[string]uint64 // requests, by why: every reason there is
+	Refused     map[string]uint64 // requests, by why: every reason there is
+	Idempotency IdempotencyStats
+}
+
+// IdempotencyStats are about requests with an Idempotency-Key.
+type IdempotencyStats struct {
+	Replayed   uint64 // answered from what is kept
+	InFlight   uint64 // refused: the one before is not answered yet
+	Mismatched uint64 // refused: another request had the key
+	Evicted    uint64 // answers that were dropped before their time, for want of room
+	Entries    int    // that are kept now, or open
+	Bytes      int
 }
 
 // Stats returns the counters.
@@ -23,6 +34,7 @@ func (h *Handler) Stats() Stats {
 	for why := refusedHost; why < refusals; why++ {
 		s.Refused[why.String()] = h.a.refused[why].Load()
 	}
+	s.Idempotency = h.a.answers.stats()
 	return s
 }
 
