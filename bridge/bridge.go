@@ -22,6 +22,8 @@ type Config struct {
 	Shared       bool // the streams of a principal share a session, as is right for a router elsewhere; else each has its own
 	StreamEvents int  // that wait for one stream's reader; default 1024
 	StreamBytes  int  // the same in bytes; default 4 MiB
+	// Grace is for how long an HTTP service whose invocation stream broke may come back to it; default 5 s.
+	Grace time.Duration
 
 	MaxSessions int           // of the calls and publications of principals; default 10 000
 	SessionIdle time.Duration // after which one is ended that nobody uses; default 5 min
@@ -34,7 +36,8 @@ type Config struct {
 
 // Bridge does what HTTP requests ask for. Its methods may be called by any number of goroutines.
 type Bridge struct {
-	cfg Config
+	cfg      Config
+	services services
 
 	mu       sync.Mutex
 	sessions map[use]*shared
@@ -66,10 +69,15 @@ func New(cfg Config) *Bridge {
 	if cfg.OnDown == nil {
 		cfg.OnDown = func(Principal, error) {}
 	}
-	return &Bridge{
+	if cfg.Grace <= 0 {
+		cfg.Grace = 5 * time.Second
+	}
+	b := &Bridge{
 		cfg: cfg, sessions: map[use]*shared{}, kept: map[Principal]bool{},
 		streams: map[*Stream]struct{}{}, standing: map[*client.Standing]*Stream{},
 	}
+	b.services.init(cfg.Grace, cfg.StreamBytes)
+	return b
 }
 
 const agent = "wampgate-http"
@@ -91,6 +99,7 @@ func (b *Bridge) own(ctx context.Context, p Principal, change ...func(*client.Co
 
 // Drain ends all streams with ErrDraining and refuses new requests. Calls that run go on.
 func (b *Bridge) Drain() {
+	b.services.drain()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.draining = true
@@ -102,6 +111,7 @@ func (b *Bridge) Drain() {
 // Close drains, and ends all sessions, letting open calls finish.
 func (b *Bridge) Close(ctx context.Context) error {
 	b.Drain()
+	b.services.close(ctx)
 	b.mu.Lock()
 	sessions := maps.Clone(b.sessions)
 	b.mu.Unlock()

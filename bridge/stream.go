@@ -172,11 +172,15 @@ func (s *Stream) Close(ctx context.Context) error {
 
 // revoked ends the stream when the router takes one of its subscriptions away: its reader would wait in vain.
 func (s *Stream) revoked(d wampcore.RevokedDetails) {
+	s.stop(revocation(d))
+}
+
+func revocation(d wampcore.RevokedDetails) error {
 	reason := d.Reason
 	if reason == "" {
-		reason = "the router took the subscription away"
+		reason = "the router took it away"
 	}
-	s.stop(&wampcore.Error{URI: wampcore.ErrNotAuthorized, Message: reason})
+	return &wampcore.Error{URI: wampcore.ErrNotAuthorized, Message: reason}
 }
 
 // stop makes Next return err. The first reason counts.
