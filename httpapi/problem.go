@@ -81,6 +81,7 @@ var meanings = map[wampcore.URI]meaning{ //nolint:gochecknoglobals // a constant
 	wampcore.ErrProcedureAlreadyExists: {409, "Procedure already exists", false, notExecuted},
 	wampcore.ErrPayloadSizeExceeded:    {413, "Payload too large", false, notExecuted},
 	wampcore.ErrFeatureNotSupported:    {501, "Feature not supported", false, notExecuted},
+	wampcore.ErrLimitExceeded:          {429, "Too many requests", true, notExecuted},
 	wampcore.ErrUnavailable:            {503, "Unavailable", true, notExecuted},
 	wampcore.ErrNoAvailableCallee:      {503, "No available callee", true, notExecuted},
 	wampcore.CloseSystemShutdown:       {503, "Shutting down", true, unknown},
@@ -174,7 +175,7 @@ func wampProblem(e *wampcore.Error) *problem {
 		p.Status = callersStatus(e.Payload, p.Status)
 	}
 	switch p.Status {
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		p.header.Set("Retry-After", "1")
 	case http.StatusUnauthorized:
 		p.header.Set("WWW-Authenticate", "Bearer")

@@ -56,12 +56,18 @@ type rules struct {
 	authorizer Authorizer
 	disclosure Disclosure
 	trustLevel *int64
+	limits     Limits
+	principal  Limits
+	measured   bool // there are limits for single messages
+	open       bool // everything is allowed, but for what begins with wamp: there the permissions are looked at
 }
 
 func newRules(name string, role Role, cfg *RealmConfig) *rules {
 	r := &rules{
 		role: name, index: newIndex[Permission](), authorizer: role.Authorizer, disclosure: cfg.Disclosure, trustLevel: role.TrustLevel,
 	}
+	r.limits, r.principal = role.Limits.withDefaults(), role.Principal.withDefaults()
+	r.measured = r.limits.MessageBytes > 0 || r.limits.Rate > 0 || r.principal.Rate > 0
 	if role.Disclosure != nil {
 		r.disclosure = *role.Disclosure
 	}
@@ -69,6 +75,7 @@ func newRules(name string, role Role, cfg *RealmConfig) *rules {
 		r.trustLevel = &level
 	}
 	r.all = slices.Clone(role.Permissions)
+	r.open = len(r.all) == 1 && r.all[0] == everything.Permissions[0]
 	if slices.Contains(cfg.Operators, name) {
 		r.all = slices.DeleteFunc(r.all, func(p Permission) bool { return p.Match == wampcore.MatchExact && taking[p.URI] })
 		for uri := range taking {
@@ -151,7 +158,7 @@ func validateRoles(cfg *RealmConfig) error {
 func (r *rules) permission(a Action, uri wampcore.URI, match wampcore.Match) (p *Permission, denied bool) {
 	if match == wampcore.MatchExact {
 		p = r.index.best(uri)
-		return p, p != nil && taking[uri] && !p.URI.Reserved()
+		return p, p != nil && uri.Reserved() && taking[uri] && !p.URI.Reserved()
 	}
 	for i := range r.all { // of those that match all of it, the one that decides
 		if q := &r.all[i]; q.covers(uri, match) && (p == nil || q.beats(p)) {
@@ -163,7 +170,7 @@ func (r *rules) permission(a Action, uri wampcore.URI, match wampcore.Match) (p 
 		q := &r.all[i]
 		switch {
 		case q.Allow&a != 0, !q.meets(uri, match), p != nil && !q.beats(p):
-		case taking[q.URI]: // which nobody subscribes to or registers
+		case q.URI.Reserved() && taking[q.URI]: // which nobody subscribes to or registers
 		case !own && strings.HasPrefix(string(q.URI), "wamp."): // patterns do not mean what is the router's unless they say so
 		default:
 			return nil, true
@@ -173,11 +180,12 @@ func (r *rules) permission(a Action, uri wampcore.URI, match wampcore.Match) (p 
 }
 
 // disclose returns whether a call or publication says whose it is, of one that wishes so or not.
-func (r *rules) disclose(wish bool, d Decision) (bool, error) {
+func (s *session) disclose(r *rules, wish bool, d Decision) (bool, error) {
 	switch {
 	case d.Disclose, r.disclosure == DiscloseAlways:
 		return true, nil
 	case r.disclosure == DiscloseNever && wish:
+		s.refuse(refusedDisclosure)
 		return false, errDisclosure
 	default:
 		return wish, nil
@@ -204,10 +212,13 @@ const maxDecisions = 1024
 
 // decide says whether s may do what q is about, by these rules. The reader alone calls it, without a lock.
 func (s *session) decide(b *batch, r *rules, q question) (Decision, error) {
-	q.match = normal(q.uri, q.match)
+	if r.open && !q.uri.Reserved() { // for patterns, too: they do not mean what is the router's
+		return Decision{Allow: true}, nil
+	}
 	if q.action == ActionCall && q.uri == "wamp.subscription.get_events" { // it asks itself: who may subscribe may know the past
 		return Decision{Allow: true}, nil
 	}
+	q.match = normal(q.uri, q.match)
 	if len(s.decisions) > 0 && s.decidedBy == r {
 		if d, ok := s.decisions[decisionKey{q.action, q.match, q.uri}]; ok {
 			return d, s.refusal(q, d)
@@ -255,6 +266,7 @@ func (s *session) refusal(q question, d Decision) error {
 	if d.Allow {
 		return nil
 	}
+	s.refuse(refusedAction)
 	return &wampcore.Error{
 		URI:     wampcore.ErrNotAuthorized,
 		Message: fmt.Sprintf("the authrole %s may not %s %s", s.authRole, q.action, q.uri),
@@ -269,7 +281,7 @@ func (s *session) ask(b *batch, a Authorizer, q question) (Decision, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.conn.router.cfg.AuthorizeTimeout)
 	defer cancel()
 	if !s.conn.onStop(cancel) {
-		return Decision{}, errAuthorization
+		return Decision{}, errAuthorization // the session ends
 	}
 	defer s.conn.onStop(nil)
 	d, err := a.Authorize(ctx, &Question{
@@ -281,6 +293,7 @@ func (s *session) ask(b *batch, a Authorizer, q question) (Decision, error) {
 	if err == nil {
 		return d, nil
 	}
+	s.refuse(refusedAuthorizer)
 	if e, ok := errors.AsType[*wampcore.Error](err); ok {
 		return Decision{}, e
 	}

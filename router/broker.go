@@ -6,9 +6,6 @@ import (
 	"github.com/wampgate/wampgate/wampcore"
 )
 
-// maxPerSession bounds what one session may hold of each: subscriptions, registrations, calls in flight.
-const maxPerSession = 1 << 17
-
 // broker holds a realm's subscriptions. It has no lock and no goroutine: the realm's lock guards it.
 type broker struct {
 	realm  *realm
@@ -34,7 +31,8 @@ func newBroker(r *realm) broker {
 
 // subscribe adds s to a subscription. A session that is on it already gets the same id again.
 func (k *broker) subscribe(b *batch, s *session, m *wampcore.Subscribe) {
-	if len(s.subscriptions) >= maxPerSession {
+	if r := s.rules.Load(); len(s.subscriptions) >= r.limits.Subscriptions || s.principal.subscriptions >= r.principal.Subscriptions {
+		s.refuse(refusedSubscriptions)
 		b.send(s, s.errorMsg(m.Type(), m.Request, errTooMany))
 		return
 	}
@@ -56,6 +54,7 @@ func (k *broker) subscribe(b *batch, s *session, m *wampcore.Subscribe) {
 			s.subscriptions = map[wampcore.ID]*subscription{}
 		}
 		s.subscriptions[sub.id] = sub
+		s.principal.subscriptions++
 	}
 	b.send(s, &wampcore.Subscribed{Request: m.Request, Subscription: sub.id})
 	if m.Options.GetRetained {
@@ -67,11 +66,6 @@ func (k *broker) subscribe(b *batch, s *session, m *wampcore.Subscribe) {
 	if !again {
 		k.realm.announce(b, "wamp.subscription.on_subscribe", func() []any { return []any{s.id, sub.id} })
 	}
-}
-
-var errTooMany = &wampcore.Error{
-	URI:     wampcore.ErrUnavailable,
-	Message: "this session holds as many of these as the router allows",
 }
 
 func (k *broker) unsubscribe(b *batch, s *session, m *wampcore.Unsubscribe) error {
@@ -101,6 +95,7 @@ func (k *broker) remove(b *batch, s *session) {
 
 func (k *broker) drop(b *batch, s *session, sub *subscription) {
 	delete(s.subscriptions, sub.id)
+	s.principal.subscriptions--
 	i, last := sub.posn[s], len(sub.members)-1
 	sub.members[i] = sub.members[last]
 	sub.posn[sub.members[i]] = i
@@ -118,8 +113,8 @@ func (k *broker) drop(b *batch, s *session, sub *subscription) {
 	}
 }
 
-// publish queues one EVENT a subscription for each of its eligible sessions. They share the message.
-func (k *broker) publish(b *batch, p *publication) {
+// publish queues one EVENT a subscription for each of its eligible sessions, and returns how many that are. They share the message.
+func (k *broker) publish(b *batch, p *publication) (events int) {
 	var first *wampcore.Event
 	k.index.each(p.topic, func(sub *subscription, _ wampcore.Match) {
 		var event *wampcore.Event
@@ -135,6 +130,8 @@ func (k *broker) publish(b *batch, p *publication) {
 				}
 			}
 			b.send(member, event)
+			events++
 		}
 	})
+	return events
 }

@@ -191,6 +191,12 @@ func (c *conn) flushed(err error) bool {
 // end says the last word, sees to it that it reaches the peer if that listens, and closes the transport. s is nil where
 // there was no session.
 func (c *conn) end(s *session, cause error) {
+	if errors.Is(cause, errSlow) {
+		c.router.counters.slow.Add(1)
+	}
+	if _, ok := errors.AsType[*wampcore.ProtocolError](cause); ok {
+		c.router.counters.violations.Add(1)
+	}
 	last := farewell(s, cause)
 	c.out.close(last, errors.Is(cause, errSlow))
 	cut := time.AfterFunc(c.router.cfg.FarewellTimeout, func() { _ = c.t.Close(0) })

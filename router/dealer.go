@@ -32,6 +32,7 @@ type dealer struct {
 	byID   map[wampcore.ID]*registration
 	lastID wampcore.ID
 	spare  []*invocation // memory to use again
+	open   int           // calls
 }
 
 // registration is a procedure, or a pattern of procedures, with the sessions that serve it.
@@ -59,7 +60,8 @@ func newDealer(r *realm) dealer {
 // register adds s to a registration, whose policy the first callee sets. A session that is on it already gets the same
 // id again.
 func (d *dealer) register(b *batch, s *session, m *wampcore.Register) error {
-	if len(s.registrations) >= maxPerSession {
+	if r := s.rules.Load(); len(s.registrations) >= r.limits.Registrations || s.principal.registrations >= r.principal.Registrations {
+		s.refuse(refusedRegistrations)
 		return errTooMany
 	}
 	reg := d.index.at(m.Procedure, m.Options.Match)
@@ -82,6 +84,7 @@ func (d *dealer) register(b *batch, s *session, m *wampcore.Register) error {
 			s.registrations = map[wampcore.ID]*registration{}
 		}
 		s.registrations[reg.id] = reg
+		s.principal.registrations++
 	}
 	b.send(s, &wampcore.Registered{Request: m.Request, Registration: reg.id})
 	if created {
@@ -114,6 +117,7 @@ func (d *dealer) revoke(b *batch, s *session, reg *registration, reason string) 
 
 func (d *dealer) drop(b *batch, s *session, reg *registration) {
 	delete(s.registrations, reg.id)
+	s.principal.registrations--
 	i := reg.position(s)
 	reg.callees = slices.Delete(reg.callees, i, i+1)
 	if reg.turn > i {
@@ -201,6 +205,7 @@ func (d *dealer) remove(b *batch, s *session) {
 	for _, inv := range s.calls {
 		d.interrupt(b, inv, wampcore.CancelKillNoWait)
 		d.forget(inv)
+		d.count(callCanceled)
 	}
 	for _, inv := range s.invocations {
 		d.settle(b, inv, errCalleeGone)

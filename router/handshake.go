@@ -25,7 +25,8 @@ func (c *conn) handshake(wait time.Duration, timeout error) (*session, error) {
 	}
 }
 
-func (c *conn) hello(m *wampcore.Hello) (*session, error) {
+func (c *conn) hello(m *wampcore.Hello) (_ *session, err error) {
+	defer func() { c.router.countRefusal(err) }()
 	p, err := c.router.policy(m.Realm)
 	if err != nil {
 		return nil, err

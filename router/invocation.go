@@ -42,25 +42,21 @@ type more struct {
 
 var errTimeout = &wampcore.Error{URI: wampcore.ErrTimeout, Message: "the callee did not answer in time"}
 
-// call finds the callee of m and queues the INVOCATION.
+// call finds the callee of m, which is a new call, and queues the INVOCATION.
 func (d *dealer) call(b *batch, s *session, m *wampcore.Call) error {
-	o := &m.Options
-	switch {
-	case s.calls[m.Request] != nil:
-		return wampcore.Violation("CALL %d is open already", m.Request)
-	case !m.Procedure.Valid(d.realm.strict.Load()):
-		return invalidURI("procedure", m.Procedure)
-	case len(s.calls) >= maxPerSession:
+	if r := s.rules.Load(); len(s.calls) >= r.limits.Calls || s.principal.calls >= r.principal.Calls {
+		s.refuse(refusedCalls)
 		return errTooMany
 	}
 	reg := d.index.best(m.Procedure)
 	if reg == nil {
+		d.count(callNoSuchProcedure)
 		return &wampcore.Error{
 			URI:     wampcore.ErrNoSuchProcedure,
 			Message: "no callee is registered for " + string(m.Procedure),
 		}
 	}
-	to, err := reg.calleeFor(o)
+	to, err := reg.calleeFor(&m.Options)
 	if err != nil {
 		return err
 	}
@@ -104,6 +100,8 @@ func (d *dealer) invoke(b *batch, reg *registration, to callee, s *session, m *w
 		s.calls = map[wampcore.ID]*invocation{}
 	}
 	s.calls[inv.request] = inv
+	s.principal.calls++
+	d.open++
 	if m.Options.Progress {
 		inv.more = &more{registration: reg.id, open: true}
 	}
@@ -242,6 +240,7 @@ func (d *dealer) yield(b *batch, s *session, m *wampcore.Yield) error {
 	out.Details.Custom = m.Options.Custom
 	b.send(inv.caller, out)
 	if !m.Options.Progress {
+		d.count(callOK)
 		d.reuse(inv)
 	}
 	return nil
@@ -259,6 +258,7 @@ func (d *dealer) fail(b *batch, s *session, m *wampcore.ErrorMsg) error {
 		return nil
 	}
 	d.forget(inv)
+	d.count(callError)
 	out := wampcore.NewErrorMsg()
 	out.RequestType, out.Request, out.URI = wampcore.TypeCall, inv.request, m.URI
 	out.Details, out.Payload = m.Details, m.Payload.Take()
@@ -339,6 +339,7 @@ func (d *dealer) interrupt(b *batch, inv *invocation, mode wampcore.CancelMode) 
 // settle ends a call with an error that is the router's.
 func (d *dealer) settle(b *batch, inv *invocation, e *wampcore.Error) {
 	d.forget(inv)
+	d.count(resultOf(e))
 	b.send(inv.caller, inv.caller.errorMsg(wampcore.TypeCall, inv.request, e))
 	d.reuse(inv)
 }
@@ -346,6 +347,8 @@ func (d *dealer) settle(b *batch, inv *invocation, e *wampcore.Error) {
 // forget takes a call out of both maps: what still comes for it finds nothing.
 func (d *dealer) forget(inv *invocation) {
 	delete(inv.caller.calls, inv.request)
+	inv.caller.principal.calls--
+	d.open--
 	delete(inv.callee.invocations, inv.id)
 	if inv.timer != nil {
 		inv.timer.Stop()
@@ -354,6 +357,8 @@ func (d *dealer) forget(inv *invocation) {
 		inv.caller.leaveUnfinished(inv.request)
 	}
 }
+
+func (d *dealer) count(result callResult) { d.realm.tally.calls[result]++ }
 
 // maxSpare is how many ended invocations are kept to be used again.
 const maxSpare = 1024

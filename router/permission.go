@@ -16,6 +16,9 @@ type Role struct {
 	// Authorizer is asked what none of the permissions decides. Without one, that is denied.
 	Authorizer Authorizer
 
+	Limits    Limits // of each session; but Sessions is how many of the role there may be in a realm
+	Principal Limits // of all sessions of one authid together; MessageBytes says nothing there
+
 	Disclosure *Disclosure // nil: the realm's
 	TrustLevel *int64      // of its calls and publications; nil: as RealmConfig.TrustLevels has it
 }

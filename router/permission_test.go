@@ -74,7 +74,7 @@ func (role *Role) allowed(a Action, uri wampcore.URI) bool {
 }
 
 func (r *rules) allow(a Action, uri wampcore.URI, match wampcore.Match) bool {
-	s := &session{}
+	s := &session{conn: &conn{router: &Router{}}}
 	d, _ := s.decide(nil, r, question{a, uri, match, nil})
 	return d.Allow
 }
@@ -211,7 +211,7 @@ func BenchmarkDecide(b *testing.B) {
 	for name, role := range map[string]Role{"everything": everything, "of a thousand": many} {
 		for _, uri := range []wampcore.URI{"com.example.500.procedure", "com.example.501.procedure"} {
 			b.Run(name+" "+string(uri), func(b *testing.B) {
-				s, r := &session{}, newRules("r", role, &RealmConfig{})
+				s, r := &session{conn: &conn{router: &Router{}}}, newRules("r", role, &RealmConfig{})
 				b.ReportAllocs()
 				for b.Loop() {
 					if _, err := s.decide(nil, r, question{ActionCall, uri, wampcore.MatchExact, nil}); err != nil {

@@ -17,6 +17,7 @@ type queue struct {
 	items   []wampcore.Message
 	spare   []wampcore.Message // the writer's: what items was before
 	bytes   int
+	shared  *sharedQueue // counts for all sessions of a principal, too; nil: there is no limit
 	writing bool
 	closed  bool          // nothing more may be put
 	idle    chan struct{} // closed when writing ends; nil: nobody waits for that
@@ -31,8 +32,11 @@ func (q *queue) put(m wampcore.Message) (flush, full bool) {
 	if q.closed {
 		return false, false
 	}
-	if len(q.items) > 0 && (len(q.items) >= q.maxMessages || q.bytes+size > q.maxBytes) {
+	if len(q.items) > 0 && (len(q.items) >= q.maxMessages || q.bytes+size > q.maxBytes || q.shared != nil && q.shared.full(size)) {
 		return false, true
+	}
+	if q.shared != nil {
+		q.shared.add(1, size)
 	}
 	flush = len(q.items) == 0 && !q.writing
 	q.items = append(q.items, m)
@@ -68,9 +72,44 @@ func (q *queue) next() []wampcore.Message {
 }
 
 func (q *queue) take() []wampcore.Message {
+	q.gone()
 	q.items, q.spare = q.spare[:0], q.items
 	q.bytes = 0
 	return q.spare
+}
+
+// gone says that nothing waits any more. mu is held.
+func (q *queue) gone() {
+	if q.shared != nil {
+		q.shared.add(-len(q.items), -q.bytes)
+	}
+}
+
+// share has the queue counted for a principal, nil for none.
+func (q *queue) share(with *sharedQueue) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.shared == with {
+		return
+	}
+	q.gone()
+	if q.shared = with; with != nil {
+		with.add(len(q.items), q.bytes)
+	}
+}
+
+// limit sets the bounds.
+func (q *queue) limit(messages, bytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.maxMessages, q.maxBytes = messages, bytes
+}
+
+// size returns what waits to be written.
+func (q *queue) size() (messages, bytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items), q.bytes
 }
 
 // keepItems is how long a queue's list may be to be kept while there is nothing to write.
@@ -81,6 +120,7 @@ func (q *queue) fail() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
+	q.gone()
 	q.items, q.spare, q.bytes = nil, nil, 0
 	q.writing = false
 	q.rest()
@@ -103,7 +143,8 @@ func (q *queue) close(last wampcore.Message, drop bool) {
 	}
 	q.closed = true
 	if drop {
-		q.items = nil
+		q.gone()
+		q.items, q.bytes = nil, 0
 	}
 	if last != nil {
 		q.items = append(q.items, last)

@@ -22,24 +22,28 @@ type realm struct {
 
 	// mu guards everything below, and what sessions hold in the realm. Messages are queued while it is held, so peers see
 	// one order of things.
-	mu       sync.RWMutex
-	sessions map[wampcore.ID]*session
-	gone     bool        // nobody joins any more
-	idle     *time.Timer // of a realm on demand that has no sessions
-	broker   broker
-	dealer   dealer
-	catalog  catalog
+	mu         sync.RWMutex
+	sessions   map[wampcore.ID]*session
+	kinds      map[SessionKind]int
+	byRole     map[string]int // sessions
+	principals map[principalKey]*principal
+	gone       bool        // nobody joins any more
+	idle       *time.Timer // of a realm on demand that has no sessions
+	broker     broker
+	dealer     dealer
+	catalog    catalog
 
 	// publishing is held while a publication is queued and remembered, so that the history has the order in which
 	// subscribers get things. It is taken inside mu.
 	publishing sync.Mutex
 	reading    sync.Locker // mu's, for reading
 	history    history
+	tally      tally // calls in it are mu's
 	retained   retained
 }
 
 func newRealm(router *Router, name wampcore.URI, p *policy) *realm {
-	r := &realm{router: router, name: name, sessions: map[wampcore.ID]*session{}, history: newHistory(p.cfg.History)}
+	r := &realm{router: router, name: name, sessions: map[wampcore.ID]*session{}, kinds: map[SessionKind]int{}, byRole: map[string]int{}, principals: map[principalKey]*principal{}, history: newHistory(p.cfg.History)}
 	r.policy.Store(p)
 	r.strict.Store(p.cfg.Strict)
 	r.reading = r.mu.RLocker()
@@ -79,9 +83,14 @@ func (r *realm) join(b *batch, s *session, welcome func() *wampcore.Welcome) (go
 	case s.login != "" && p.authenticators[s.login] == nil: // reconfigured in between
 		return false, errLoginGone
 	}
+	if err := r.enroll(s, rules); err != nil {
+		return false, err
+	}
 	s.rules.Store(rules)
 	r.stopIdle()
 	r.sessions[s.id] = s
+	r.kinds[s.kind()]++
+	r.router.counters.joined.Add(1)
 	b.send(s, welcome())
 	r.announce(b, "wamp.session.on_join", func() []any { return []any{s.describe()} })
 	return false, nil
@@ -94,6 +103,7 @@ func (r *realm) leave(b *batch, s *session) {
 	r.broker.remove(b, s)
 	r.dealer.remove(b, s)
 	r.catalog.remove(b, s)
+	r.dismiss(s)
 	if len(r.sessions) == 0 && !r.gone {
 		r.startIdle()
 	}
@@ -161,6 +171,7 @@ func (r *realm) register(b *batch, s *session, m *wampcore.Register) error {
 	}
 	defer r.mu.Unlock()
 	if m.Options.DiscloseCaller && s.rules.Load().disclosure == DiscloseNever {
+		s.refuse(refusedDisclosure)
 		return errDisclosure
 	}
 	return r.dealer.register(b, s, m)
@@ -211,7 +222,7 @@ func (s *session) admit(b *batch, lock sync.Locker, m *wampcore.Publish) (public
 		r := s.rules.Load()
 		d, err := s.decide(b, r, question{ActionPublish, m.Topic, wampcore.MatchExact, m})
 		if err == nil {
-			m.Options.DiscloseMe, err = r.disclose(wish, d)
+			m.Options.DiscloseMe, err = s.disclose(r, wish, d)
 		}
 		if err != nil {
 			return publication{}, err
@@ -238,7 +249,8 @@ func (r *realm) deliver(b *batch, p willed) {
 	r.publishing.Lock()
 	defer r.publishing.Unlock()
 	p.at = time.Now()
-	r.broker.publish(b, &p.publication)
+	r.tally.publications++
+	r.tally.events += uint64(r.broker.publish(b, &p.publication))
 	r.history.remember(&p.publication)
 	if p.retain {
 		r.retained.keep(p.publication)
@@ -269,7 +281,10 @@ func (s *session) call(b *batch, m *wampcore.Call) error {
 		rules := s.rules.Load()
 		var d Decision
 		var err error
-		if m.Procedure.Valid(s.realm.strict.Load()) && !s.continues(rules, m) { // else it is answered otherwise, or was decided before
+		switch {
+		case !m.Procedure.Valid(s.realm.strict.Load()):
+			err = invalidURI("procedure", m.Procedure)
+		case rules.authorizer == nil || !s.continues(m): // else it was decided before
 			d, err = s.decide(b, rules, question{ActionCall, m.Procedure, wampcore.MatchExact, m})
 		}
 		meta, again, err := s.dispatch(b, rules, m, d, err)
@@ -284,8 +299,8 @@ func (s *session) call(b *batch, m *wampcore.Call) error {
 }
 
 // continues reports whether m belongs to a call that an authorizer has allowed: it is not asked about each piece.
-func (s *session) continues(r *rules, m *wampcore.Call) bool {
-	if r.authorizer == nil || !s.roles.Supports(wampcore.RoleCaller, wampcore.ProgressiveCallInvocations) {
+func (s *session) continues(m *wampcore.Call) bool {
+	if !s.roles.Supports(wampcore.RoleCaller, wampcore.ProgressiveCallInvocations) {
 		return false
 	}
 	s.realm.mu.RLock()
@@ -301,19 +316,18 @@ func (s *session) dispatch(b *batch, r *rules, m *wampcore.Call, d Decision, den
 	if done, err := s.continued(b, m); done || err != nil {
 		return false, false, err
 	}
-	valid := m.Procedure.Valid(s.realm.strict.Load())
-	if s.rules.Load() != r || valid && denied == nil && !d.Allow {
+	if s.rules.Load() != r || denied == nil && !d.Allow {
 		return false, true, nil
 	}
 	if err := s.checkRequest(m.Request); err != nil {
 		return false, false, err
 	}
 	if err = denied; err == nil {
-		m.Options.DiscloseMe, err = r.disclose(m.Options.DiscloseMe, d)
+		m.Options.DiscloseMe, err = s.disclose(r, m.Options.DiscloseMe, d)
 	}
 	switch {
 	case err != nil:
-	case !m.Procedure.Reserved() || !valid:
+	case !m.Procedure.Reserved():
 		err = s.realm.dealer.call(b, s, m)
 	case m.Options.Progress:
 		err = errUnfinished

@@ -79,7 +79,7 @@ func (ps *policies) of(name wampcore.URI) *policy {
 var (
 	errNoSuchRealm   = &wampcore.Error{URI: wampcore.ErrNoSuchRealm, Message: "no such realm"}
 	errRealmClosed   = &wampcore.Error{URI: wampcore.CloseRealm, Message: "the realm is closed"}
-	errTooManyRealms = &wampcore.Error{URI: wampcore.ErrUnavailable, Message: "there are as many realms as the router allows"}
+	errTooManyRealms = &wampcore.Error{URI: wampcore.ErrLimitExceeded, Message: "there are as many realms as the router allows"}
 	errRoleGone      = &wampcore.Error{URI: wampcore.ErrNoSuchRole, Message: "the realm has no such role any more"}
 	errLoginGone     = &wampcore.Error{URI: wampcore.CloseKilled, Message: "the login does not count any more"}
 )
@@ -153,6 +153,7 @@ func (r *Router) retire(realm *realm) {
 	defer realm.mu.Unlock()
 	if r.realms[realm.name] == realm && len(realm.sessions) == 0 && realm.policy.Load().cfg.OnDemand != nil {
 		realm.gone = true
+		r.past.add(&realm.tally)
 		delete(r.realms, realm.name)
 	}
 }
@@ -183,7 +184,7 @@ func (r *Router) apply(b *batch, ps *policies) (guests []*session) {
 		if p := ps.of(name); p != nil {
 			guests = append(guests, realm.apply(b, p)...)
 		} else {
-			realm.end()
+			r.past.add(realm.end())
 			delete(r.realms, name)
 		}
 	}
@@ -195,8 +196,8 @@ func (r *Router) apply(b *batch, ps *policies) (guests []*session) {
 	return guests
 }
 
-// end closes a realm for good.
-func (r *realm) end() {
+// end closes a realm for good, and returns what it has done.
+func (r *realm) end() *tally {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.gone = true
@@ -204,6 +205,7 @@ func (r *realm) end() {
 	for _, s := range r.sessions {
 		s.expel(errRealmClosed)
 	}
+	return &r.tally
 }
 
 // expel ends s. It may do nothing any more, not even what is under way.
@@ -234,6 +236,7 @@ func (r *realm) apply(b *batch, p *policy) (guests []*session) {
 			continue
 		}
 		s.rules.Store(rules)
+		s.limit(rules)
 		r.revoke(b, s, rules)
 		if s.login != "" {
 			guests = append(guests, s)

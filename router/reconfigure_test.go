@@ -164,16 +164,16 @@ func TestRealmsOnDemandAreBoundedAndEndWhenIdle(t *testing.T) {
 		subscribe(b, 1, "com.t")
 		second.Send(&wampcore.Publish{Request: 1, Topic: "com.t", Options: wampcore.PublishOptions{Retain: true}})
 		wamptest.Expect[*wampcore.Event](b)
-		refused("tenant.c", wampcore.ErrUnavailable)
+		refused("tenant.c", wampcore.ErrLimitExceeded)
 		refused("other.c", wampcore.ErrNoSuchRealm)
 		b.Close()
 		second.Close()
 		time.Sleep(59 * time.Second) //nolint:forbidigo // of the bubble's time
-		refused("tenant.c", wampcore.ErrUnavailable)
+		refused("tenant.c", wampcore.ErrLimitExceeded)
 		time.Sleep(2 * time.Second) //nolint:forbidigo // of the bubble's time
 		synctest.Wait()
 		join(t, r, "tenant.c", allFeatures())
-		refused("tenant.b", wampcore.ErrUnavailable)
+		refused("tenant.b", wampcore.ErrLimitExceeded)
 		if err := r.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}

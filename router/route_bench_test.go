@@ -15,14 +15,17 @@ func benchSession(b *testing.B, r *Router, e wampcore.Encoding) *session {
 		roles: wampcore.NewRoles(wampcore.RoleCaller, wampcore.RoleCallee),
 	}
 	s.realm.sessions[s.id] = s
-	s.rules.Store(s.rulesOf(s.realm.policy.Load()))
+	rules := s.rulesOf(s.realm.policy.Load())
+	if err := s.realm.enroll(s, rules); err != nil {
+		b.Fatal(err)
+	}
+	s.rules.Store(rules)
 	return s
 }
 
 // drain encodes what is queued for s, as its connection would.
 func (s *session) drain(out []byte) []byte {
-	s.conn.out.begin()
-	for ms := s.conn.out.next(); len(ms) > 0; ms = s.conn.out.next() {
+	for ms := s.conn.out.begin(); len(ms) > 0; ms = s.conn.out.next() {
 		for _, m := range ms {
 			out = wampcore.Append(out, s.conn.peer.Encoding, m)
 			wampcore.Recycle(m)

@@ -23,7 +23,10 @@ type Router struct {
 
 	reconfiguring sync.Mutex // taken before all other locks
 
+	counters counters
+
 	mu        sync.Mutex
+	past      tally // of realms that are gone
 	realms    map[wampcore.URI]*realm
 	conns     map[*conn]struct{}
 	strangers map[net.Conn]struct{} // whose handshake is not done

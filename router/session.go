@@ -23,6 +23,7 @@ type session struct {
 	authRole string
 	authMeth string
 	authProv string
+	meter    meter
 	login    string // the authenticator that let it in; empty: the program vouches for it
 
 	rules atomic.Pointer[rules] // changed under the realm's lock
@@ -40,8 +41,9 @@ type session struct {
 	invocations    map[wampcore.ID]*invocation // open, by INVOCATION.Request
 	unfinished     []wampcore.ID               // calls that were answered before their caller had sent all of them
 	testaments     testaments
-	defined        int  // definitions in the realm's catalog
-	buried         bool // ended by kill_all: nothing is said of it
+	principal      *principal // set when it joins
+	defined        int        // definitions in the realm's catalog
+	buried         bool       // ended by kill_all: nothing is said of it
 }
 
 func (s *session) welcome(extra wampcore.Raw) *wampcore.Welcome {
@@ -59,6 +61,17 @@ func (s *session) welcome(extra wampcore.Raw) *wampcore.Welcome {
 
 // route handles one message. An error it returns ends the session; a request that merely fails is answered instead.
 func (s *session) route(b *batch, m wampcore.Message) error {
+	if r := s.rules.Load(); r.measured {
+		refused, err := s.admission(r, m)
+		if err != nil {
+			return err
+		}
+		if refused != nil {
+			if done, err := s.turnDown(b, m, refused); done {
+				return err
+			}
+		}
+	}
 	switch m := m.(type) {
 	case *wampcore.Publish:
 		return s.publish(b, m)

@@ -77,6 +77,7 @@ const (
 	ErrOptionNotAllowed       URI = "wamp.error.option_not_allowed"
 	ErrDiscloseMeDisallowed   URI = "wamp.error.option_disallowed.disclose_me"
 	ErrNetworkFailure         URI = "wamp.error.network_failure"
+	ErrLimitExceeded          URI = "wamp.error.limit_exceeded" // ours: more, or faster, than is allowed to who asks
 	ErrRuntime                URI = "wamp.error.runtime_error"
 
 	CloseSystemShutdown URI = "wamp.close.system_shutdown"
