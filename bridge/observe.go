@@ -77,7 +77,11 @@ func (t Trace) in(custom wampcore.Attributes) wampcore.Attributes {
 
 // observe tells the observer of an operation that begins. done, which returns its argument, tells it of the end.
 func (b *Bridge) observe(ctx context.Context, op Operation, t Trace) (_ context.Context, passed Trace, done func(error) error) {
-	o := b.cfg.Observer
+	return observe(ctx, b.cfg.Observer, op, t)
+}
+
+// observe tells an observer, if there is one.
+func observe(ctx context.Context, o Observer, op Operation, t Trace) (_ context.Context, passed Trace, done func(error) error) {
 	if o == nil {
 		return ctx, Trace{}, unobserved
 	}

@@ -21,15 +21,16 @@ import (
 // Config says what is served. Bridge and Realm are required.
 type Config struct {
 	Bridge    *bridge.Bridge
-	Realm     wampcore.URI // of the routes that name none
-	WebSocket http.Handler // for GET /ws; optional
-	LongPoll  http.Handler // for POST /longpoll/…; optional
-	Auth      Auth         // who requests are from; default: everybody is anonymous
-	OpenAPI   []byte       // the document in YAML
-	Ready     func() bool  // for /readyz; default: always
-	Started   func() bool  // for /startupz; default: always
-	Metrics   http.Handler // for /metrics; optional
-	Observer  Observer     // is told of every request; optional
+	Hooks     *bridge.Hooks // optional
+	Realm     wampcore.URI  // of the routes that name none
+	WebSocket http.Handler  // for GET /ws; optional
+	LongPoll  http.Handler  // for POST /longpoll/…; optional
+	Auth      Auth          // who requests are from; default: everybody is anonymous
+	OpenAPI   []byte        // the document in YAML
+	Ready     func() bool   // for /readyz; default: always
+	Started   func() bool   // for /startupz; default: always
+	Metrics   http.Handler  // for /metrics; optional
+	Observer  Observer      // is told of every request; optional
 	Log       zerolog.Logger
 	AccessLog bool // requests are logged at level info, not debug
 
@@ -145,6 +146,12 @@ func (a *api) routes() chi.Router {
 		r.Get(prefix+"/subscriptions/{id}", a.handler(a.entry(bridge.Subscriptions)))
 		r.Get(prefix+"/retained/{topic}", a.handler(a.retained))
 		r.Get(prefix+"/history/{topic}", a.handler(a.history))
+		if a.cfg.Hooks != nil {
+			r.Get(prefix+"/hooks", a.handler(a.hooks))
+			r.Get(prefix+"/hooks/{name}", a.handler(a.hook))
+			r.Put(prefix+"/hooks/{name}", a.handler(a.putHook))
+			r.Delete(prefix+"/hooks/{name}", a.handler(a.deleteHook))
+		}
 	}
 	if a.cfg.WebSocket != nil {
 		r.Get("/ws", a.cfg.WebSocket.ServeHTTP)
@@ -196,7 +203,7 @@ func methodNotAllowed(routes chi.Routes, r *http.Request) *problem {
 		path = r.URL.Path
 	}
 	var allow []string
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		if routes.Match(chi.NewRouteContext(), method, path) {
 			allow = append(allow, method)
 		}

@@ -150,7 +150,7 @@ func TestEveryRouteIsDescribedAndEveryDescriptionRouted(t *testing.T) {
 	}
 	routed, err := httpapi.Routes(httpapi.Config{
 		Bridge: f.bridge, Realm: "realm1", WebSocket: http.NotFoundHandler(), LongPoll: http.NotFoundHandler(),
-		Metrics: http.NotFoundHandler(),
+		Metrics: http.NotFoundHandler(), Hooks: bridge.NewHooks(bridge.HooksConfig{}),
 	})
 	if err != nil {
 		t.Fatal(err)

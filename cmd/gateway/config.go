@@ -45,6 +45,11 @@ type config struct {
 	Hosts   []string `env:"HOSTS" help:"names, separated by commas, by which HTTP clients may address the gateway besides localhost and IP addresses; *.example.com covers subdomains"`
 	Origins []string `env:"ORIGINS" help:"browser origins, separated by commas, that may use the gateway besides its own, such as https://app.example.com"`
 
+	HookHosts      []string `env:"HOOK_HOSTS" help:"hosts, separated by commas, that hooks may reach besides this machine: names, *.example.com for subdomains, addresses, networks; each with a port or without"`
+	AppURL         string   `env:"APP_URL" help:"address of a service that says at /.well-known/wamp which hooks it wants"`
+	AppRole        string   `env:"APP_ROLE" help:"authrole with whose rights those hooks are made; unset: they are anonymous"`
+	AppSecretsFile string   `env:"APP_SECRETS_FILE" help:"file with the secrets that requests of those hooks are signed with, whsec_ and base64, a line each"`
+
 	TLSCert       string     `env:"TLS_CERT" help:"file with the certificate and its chain, PEM; read again when it changes, and on SIGHUP"`
 	TLSKey        string     `env:"TLS_KEY" help:"file with the certificate's key, PEM; read again with it"`
 	TLSClientAuth clientAuth `env:"TLS_CLIENT_AUTH" envDefault:"none" help:"client certificates: none, optional or required"`
@@ -102,7 +107,7 @@ func loadConfig(environ []string) (config, error) {
 	}
 	cfg.File = f
 	for _, list := range []*[]string{
-		&cfg.Listen, &cfg.ListenTLS, &cfg.Hosts, &cfg.Origins, &cfg.Operators, &cfg.MetricsProcedures, &cfg.MetricsTopics,
+		&cfg.Listen, &cfg.ListenTLS, &cfg.Hosts, &cfg.Origins, &cfg.HookHosts, &cfg.Operators, &cfg.MetricsProcedures, &cfg.MetricsTopics,
 	} {
 		*list = trimmed(*list)
 	}
@@ -181,6 +186,7 @@ func (c *config) validate() error {
 	}
 	c.validateListeners(bad)
 	c.validateUpstream(bad)
+	c.validateHooks(bad)
 	if c.Profiling && c.OpsAddr == "" {
 		bad("Profiling", "set %s, too", variable("OpsAddr"))
 	}

@@ -21,6 +21,7 @@ import (
 type file struct {
 	Settings map[string]any                 `json:"settings"`
 	Realms   map[wampcore.URI]*realmSection `json:"realms"`
+	Hooks    map[string]*hookSection        `json:"hooks"`
 
 	name    string
 	files   []string // that were read beside it
@@ -87,6 +88,9 @@ func (f *file) check(at place) {
 			f.Realms[name] = realm
 		}
 		realm.check(name, at.in("realms", name))
+	}
+	for name, hook := range f.Hooks {
+		hook.check(at.in("hooks", name))
 	}
 }
 

@@ -177,9 +177,9 @@ func sameKeys(t *testing.T, of reflect.Type, at string) {
 		}
 	case reflect.Struct:
 		var want []string
-		for f := range of.Fields() {
+		for _, f := range reflect.VisibleFields(of) {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			if name == "" || name == "-" {
+			if name == "" || name == "-" || slices.Contains(want, name) { // what is embedded comes first
 				continue
 			}
 			want = append(want, name)

@@ -51,6 +51,9 @@ func (g *gateway) reload() []string {
 		}
 		return append(g.cfg.File.watched(), cfg.File.watched()...)
 	}
+	if err := g.hooks.Reconfigure(cfg.hooks()); err != nil {
+		g.log.Error().Err(err).Msg("some hooks wait for a restart")
+	}
 	if names := g.cfg.waiting(&cfg); len(names) > 0 {
 		g.log.Warn().Strs("after_restart", names).Msg("some of the configuration waits for a restart")
 	}

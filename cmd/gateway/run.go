@@ -33,6 +33,7 @@ type gateway struct {
 	log    zerolog.Logger
 	router *router.Router // nil where there is one elsewhere
 	bridge *bridge.Bridge
+	hooks  *bridge.Hooks
 	certs  *certificates // nil where there is no TLS
 
 	life    life
@@ -118,7 +119,8 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 		}
 		g.bridge = bridge.New(streams)
 		g.bridge.Keep(bridge.Principal{Realm: cfg.Realm})
-		return g, nil
+		g.hooks, err = g.newHooks(streams)
+		return g, err
 	}
 	r, err := router.New(router.Config{
 		Realms:        cfg.realms(),
@@ -139,7 +141,8 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 		return r.DialAs(router.Identity{AuthID: p.AuthID, AuthRole: p.AuthRole, Method: p.Method, Provider: p.Provider}), nil
 	}
 	g.bridge = bridge.New(streams)
-	return g, nil
+	g.hooks, err = g.newHooks(streams)
+	return g, err
 }
 
 // native returns what native clients may do.
@@ -177,6 +180,7 @@ func (g *gateway) isStarted() bool { return g.life.phase() != starting }
 func (g *gateway) api() httpapi.Config {
 	api := httpapi.Config{
 		Bridge:         g.bridge,
+		Hooks:          g.hooks,
 		Realm:          g.cfg.Realm,
 		OpenAPI:        wampgate.OpenAPI(),
 		Ready:          g.isReady,
@@ -310,7 +314,7 @@ func (g *gateway) shutdown(ctx context.Context) error {
 			}
 		})
 	}
-	err := g.bridge.Close(ctx)
+	err := errors.Join(g.bridge.Close(ctx), g.hooks.Close(ctx))
 	if g.router != nil {
 		err = errors.Join(err, g.router.Shutdown(ctx))
 	}

@@ -179,6 +179,13 @@ type Standing struct {
 // URI returns the topic or procedure, or the pattern.
 func (st *Standing) URI() wampcore.URI { return st.uri }
 
+// Attached returns the session that it is attached to, or was before that was lost, and its id there.
+func (st *Standing) Attached() (*Session, wampcore.ID) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.session, st.id
+}
+
 // Subscribe subscribes on the open session, for which it waits until ctx ends, and on all that follow. What the router
 // refuses now does not stand.
 func (r *Redialer) Subscribe(
