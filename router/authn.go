@@ -80,7 +80,7 @@ func (c *conn) authenticate(p *policy, m *wampcore.Hello, session wampcore.ID) (
 	if c.identity != nil { // the program vouches for it
 		return c.identity.withDefaults("internal"), "", nil
 	}
-	method, a := p.authenticator(m.Details.AuthMethods)
+	method, a := p.authenticator(m.Details.AuthMethods, c.peer.Methods)
 	if a == nil {
 		return Identity{}, "", errNoMethod
 	}
@@ -119,12 +119,14 @@ func (c *conn) refused(method string, err error) error {
 	return &wampcore.Error{URI: wampcore.ErrAuthenticationFailed, Message: "the authentication could not be done"}
 }
 
-// authenticator returns the first of the methods that the realm has. A peer that names none is anonymous.
-func (p *policy) authenticator(methods []string) (string, Authenticator) {
+// authenticator returns the first of the methods that the realm has, and that is allowed. A peer that names none is anonymous.
+func (p *policy) authenticator(methods, allowed []string) (string, Authenticator) {
 	if len(methods) == 0 {
 		methods = []string{anonymous}
 	}
-	i := slices.IndexFunc(methods, func(name string) bool { return p.authenticators[name] != nil })
+	i := slices.IndexFunc(methods, func(name string) bool {
+		return p.authenticators[name] != nil && (len(allowed) == 0 || slices.Contains(allowed, name))
+	})
 	if i < 0 {
 		return "", nil
 	}

@@ -5,8 +5,10 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
+	"net"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/wampgate/wampgate/router"
@@ -256,5 +258,54 @@ func TestClientDoesNotBelieveEveryRouter(t *testing.T) {
 				t.Error("it joined")
 			}
 		})
+	}
+}
+
+func TestWhereAPeerComesInSaysHowItMayLogIn(t *testing.T) {
+	who := people{"joe": {AuthRole: "x", Ticket: "t"}}
+	r, err := router.New(router.Config{Realms: []router.RealmConfig{{Name: "realm1", Authenticators: map[string]router.Authenticator{
+		"anonymous": router.Anonymous{}, "ticket": router.Ticket{Principals: who},
+	}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewUnstartedServer(r.WebSocket(transport.Config{}))
+	srv.Config.BaseContext = func(net.Listener) context.Context {
+		return router.WithMethods(context.Background(), []string{"ticket"})
+	}
+	srv.Start()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var raw sync.WaitGroup
+	raw.Go(func() { _ = r.RawSocket(l, transport.Config{}, "ticket") })
+	defer func() {
+		_ = r.Shutdown(context.Background())
+		_ = l.Close()
+		raw.Wait()
+		srv.Close()
+	}()
+	for _, url := range []string{"ws" + strings.TrimPrefix(srv.URL, "http") + "/", "tcp://" + l.Addr().String()} {
+		for _, c := range []struct {
+			auth []auth.Method
+			want error
+		}{
+			{nil, &wampcore.Error{URI: wampcore.ErrNoMatchingAuthMethod}},
+			{[]auth.Method{auth.Anonymous()}, &wampcore.Error{URI: wampcore.ErrNoMatchingAuthMethod}},
+			{[]auth.Method{auth.Anonymous(), auth.Ticket("t")}, nil},
+		} {
+			tr, err := transport.Dial(t.Context(), url, transport.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := client.Join(t.Context(), tr, client.Config{Realm: "realm1", AuthID: "joe", Auth: c.auth})
+			if !errors.Is(err, c.want) {
+				t.Errorf("%s: got %v, want %v", url, err, c.want)
+			}
+			if err == nil {
+				_ = s.Close(t.Context())
+			}
+		}
 	}
 }

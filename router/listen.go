@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -8,6 +9,19 @@ import (
 
 	"github.com/wampgate/wampgate/wampcore/transport"
 )
+
+type methodsKey struct{}
+
+// WithMethods is for the contexts of requests that WebSocket and LongPoll serve: their peers log in by one of these methods of
+// authentication, or not at all.
+func WithMethods(ctx context.Context, names []string) context.Context {
+	return context.WithValue(ctx, methodsKey{}, names)
+}
+
+func methodsOf(ctx context.Context) []string {
+	names, _ := ctx.Value(methodsKey{}).([]string)
+	return names
+}
 
 // WebSocket returns a handler that accepts WebSocket peers. A session outlives its request: end sessions with Shutdown.
 func (r *Router) WebSocket(cfg transport.Config) http.Handler {
@@ -17,7 +31,9 @@ func (r *Router) WebSocket(cfg transport.Config) http.Handler {
 			r.cfg.Log.Debug().Err(err).Str("peer", req.RemoteAddr).Msg("websocket refused")
 			return
 		}
-		peer := Peer{Transport: "websocket", Encoding: ws.Encoding(), Address: req.RemoteAddr}
+		peer := Peer{
+			Transport: "websocket", Encoding: ws.Encoding(), Address: req.RemoteAddr, Methods: methodsOf(req.Context()),
+		}
 		// The session runs on a goroutine of its own, which Shutdown waits for: returning frees net/http's buffers.
 		go func() { _ = r.Attach(ws, peer) }()
 	})
@@ -27,7 +43,9 @@ func (r *Router) WebSocket(cfg transport.Config) http.Handler {
 // bound. See transport.LongPoll.
 func (r *Router) LongPoll(cfg transport.Config, total, perAddress int) http.Handler {
 	return transport.NewLongPoll(cfg, total, perAddress, func(c *transport.Conn, req *http.Request) {
-		peer := Peer{Transport: "longpoll", Encoding: c.Encoding(), Address: req.RemoteAddr}
+		peer := Peer{
+			Transport: "longpoll", Encoding: c.Encoding(), Address: req.RemoteAddr, Methods: methodsOf(req.Context()),
+		}
 		go func() { _ = r.Attach(c, peer) }() // waited for by Shutdown
 	})
 }
@@ -35,8 +53,9 @@ func (r *Router) LongPoll(cfg transport.Config, total, perAddress int) http.Hand
 // acceptPause is the time between two attempts where there are no file descriptors left, or the like.
 const acceptPause = 50 * time.Millisecond
 
-// RawSocket accepts RawSocket peers until l is closed, or the router shut down, and then closes l. It returns nil then.
-func (r *Router) RawSocket(l net.Listener, cfg transport.Config) error {
+// RawSocket accepts RawSocket peers until l is closed, or the router shut down, and then closes l. It returns nil then. They log in by
+// one of the methods of authentication, where some are named.
+func (r *Router) RawSocket(l net.Listener, cfg transport.Config, methods ...string) error {
 	defer func() { _ = l.Close() }()
 	for {
 		nc, err := l.Accept()
@@ -56,12 +75,12 @@ func (r *Router) RawSocket(l net.Listener, cfg transport.Config) error {
 		}
 		go func() { // waited for by Shutdown
 			defer r.peers.Done()
-			r.serveRaw(nc, cfg)
+			r.serveRaw(nc, cfg, methods)
 		}()
 	}
 }
 
-func (r *Router) serveRaw(nc net.Conn, cfg transport.Config) {
+func (r *Router) serveRaw(nc net.Conn, cfg transport.Config, methods []string) {
 	address := nc.RemoteAddr().String()
 	t, err := transport.AcceptRaw(nc, cfg)
 	r.mu.Lock()
@@ -72,7 +91,9 @@ func (r *Router) serveRaw(nc net.Conn, cfg transport.Config) {
 		return
 	}
 	// On another goroutine, whose stack is small; waited for by Shutdown.
-	go func() { _ = r.Attach(t, Peer{Transport: "rawsocket", Encoding: t.Encoding(), Address: address}) }()
+	go func() {
+		_ = r.Attach(t, Peer{Transport: "rawsocket", Encoding: t.Encoding(), Address: address, Methods: methods})
+	}()
 }
 
 // greet counts a connection that is no peer yet. It returns false when the router shuts down.

@@ -14,6 +14,7 @@ type Peer struct {
 	Transport string            // websocket, rawsocket, longpoll, pipe
 	Encoding  wampcore.Encoding // none for a pipe
 	Address   string
+	Methods   []string // of authentication that count where it came in; empty: all that the realm has
 }
 
 // Router attaches peers to realms.

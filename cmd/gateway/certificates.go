@@ -37,22 +37,22 @@ type certificates struct {
 	failure string // the last one; only reload uses it
 }
 
-// certificates reads the files that the settings name.
-func (c *config) certificates() (*certificates, error) {
-	getter := reloadutil.NewCertificateGetter(c.TLSCert, c.TLSKey, "")
+// certificates reads the files that are named.
+func (t *tlsSection) certificates() (*certificates, error) {
+	getter := reloadutil.NewCertificateGetter(t.Cert, t.Key, "")
 	if err := getter.Reload(); err != nil {
-		return nil, fmt.Errorf("%s and %s: %w", variable("TLSCert"), variable("TLSKey"), err)
+		return nil, fmt.Errorf("the certificate and its key: %w", err)
 	}
 	cfg := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: getter.GetCertificate,
 		NextProtos:     []string{"http/1.1"},
-		ClientAuth:     tls.ClientAuthType(c.TLSClientAuth),
+		ClientAuth:     tls.ClientAuthType(*t.ClientAuth),
 	}
-	if c.TLSClientCA != "" {
-		pool, err := readCAs(c.TLSClientCA)
+	if t.ClientCA != "" {
+		pool, err := readCAs(t.ClientCA)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", variable("TLSClientCA"), err)
+			return nil, fmt.Errorf("the CAs of clients: %w", err)
 		}
 		cfg.ClientCAs = pool
 	}

@@ -19,9 +19,10 @@ import (
 // what the schema cannot find. It is called from file.check, with the section's place for messages. What a section is turned into, the
 // Config of the package that does the work, is made by other methods, which do not fail.
 type file struct {
-	Settings map[string]any                 `json:"settings"`
-	Realms   map[wampcore.URI]*realmSection `json:"realms"`
-	Hooks    map[string]*hookSection        `json:"hooks"`
+	Settings  map[string]any                 `json:"settings"`
+	Realms    map[wampcore.URI]*realmSection `json:"realms"`
+	Hooks     map[string]*hookSection        `json:"hooks"`
+	Listeners []*listenerSection             `json:"listeners"`
 
 	name    string
 	files   []string // that were read beside it
@@ -82,6 +83,13 @@ func parseFile(name string, text []byte, environ map[string]string) (*file, erro
 
 // check reports what the schema cannot find.
 func (f *file) check(at place) {
+	for i, l := range f.Listeners {
+		if l == nil { // which the schema has refused
+			l = new(listenerSection)
+			f.Listeners[i] = l
+		}
+		l.check(at.in("listeners", i))
+	}
 	for name, realm := range f.Realms {
 		if realm == nil { // its name, with nothing below it
 			realm = new(realmSection)
@@ -121,6 +129,12 @@ func addFile(vars, environ map[string]string) (*file, error) {
 	f, err := readFile(name, environ)
 	if err != nil {
 		return f, err
+	}
+	for _, field := range []string{"Listen", "ListenTLS"} {
+		own := f.environment()[variable(field)]
+		if len(f.Listeners) > 0 && vars[variable(field)]+own != "" {
+			return f, fmt.Errorf("%s: the file has listeners; use these, or the setting", variable(field))
+		}
 	}
 	for name, value := range f.environment() {
 		if vars[name] == "" {

@@ -295,3 +295,44 @@ func FuzzFile(f *testing.F) {
 		}
 	})
 }
+
+func TestListenersOfTheFileSayWhatIsDifferentFromTheSettings(t *testing.T) {
+	name := written(t, `
+settings: {max_connections: 7, tls_cert: cert, tls_key: key}
+realms: {realm1: {authentication: {ticket: }}}
+listeners:
+  - address: 127.0.0.1:1
+  - address: :2
+    tls: {client_auth: optional, client_ca: ca}
+    transports: [rawsocket]
+    max_connections: 5
+    max_connections_per_address: 3
+`)
+	cfg, err := loadConfig([]string{"WAMPGATE_CONFIG=" + name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	optional := clientAuthOptional
+	want := []entrance{
+		{address: "127.0.0.1:1", transports: cfg.Transports, maxConnections: 7},
+		{
+			address: ":2", transports: transports{"rawsocket"}, maxConnections: 5, maxConnectionsPerAddress: 3,
+			secure: &tlsSection{Cert: "cert", Key: "key", ClientAuth: &optional, ClientCA: "ca"},
+		},
+	}
+	if diff := cmp.Diff(want, cfg.entrances(), cmp.AllowUnexported(entrance{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestListenersAreInOnePlace(t *testing.T) {
+	for text, want := range map[string]string{
+		"listeners: [{address: '127.0.0.1:1'}]\nsettings: {listen: ['127.0.0.1:2']}": "WAMPGATE_LISTEN: the file has listeners",
+		"listeners: [{address: '0.0.0.0:1'}]":                                        "everybody is let in without authentication",
+		"listeners: [{address: '127.0.0.1:1', tls: {}}]":                             "listeners.0.tls: want cert and key",
+	} {
+		if _, err := loadConfig([]string{"WAMPGATE_CONFIG=" + written(t, text)}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", text, err, want)
+		}
+	}
+}

@@ -68,6 +68,7 @@ func (m *fileMode) UnmarshalText(text []byte) error {
 
 // validateListeners checks the addresses, and that what TLS needs is there.
 func (c *config) validateListeners(bad func(field, format string, args ...any)) {
+	own := c.File == nil || len(c.File.Listeners) == 0 // the settings' listeners count
 	for field, addresses := range map[string][]string{"Listen": c.Listen, "ListenTLS": c.ListenTLS, "OpsAddr": {c.OpsAddr}} {
 		known := field == "ListenTLS" && c.TLSClientAuth == clientAuthRequired // who comes is
 		for _, address := range addresses {
@@ -76,13 +77,14 @@ func (c *config) validateListeners(bad func(field, format string, args ...any)) 
 			case address == "":
 			case err != nil:
 				bad(field, "%w", err)
-			case field != "OpsAddr" && !known && !c.AllowAnonymousRemote && !isLocal(host) && c.anonymousMayAll():
-				bad(field, "%q is reached by other machines, and everybody is let in without authentication, and may do everything; "+
-					"use 127.0.0.1, or set %s=true if that is meant", address, variable("AllowAnonymousRemote"))
+			case own && field != "OpsAddr" && !known && !c.AllowAnonymousRemote && !isLocal(host) && c.anonymousMayAll():
+				bad(field, "%s", reachedByOthers(address))
 			}
 		}
 	}
 	switch {
+	case !own:
+		c.validateFileListeners(bad)
 	case len(c.ListenTLS) > 0 && (c.TLSCert == "" || c.TLSKey == ""):
 		bad("ListenTLS", "set %s and %s, too", variable("TLSCert"), variable("TLSKey"))
 	case len(c.ListenTLS) == 0 && c.TLSCert != "":

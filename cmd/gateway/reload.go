@@ -27,8 +27,8 @@ func (g *gateway) watch() {
 			asked = true
 		case <-ticker.C:
 		}
-		if g.certs != nil {
-			g.certs.reload(g.log)
+		for _, certs := range g.certs {
+			certs.reload(g.log)
 		}
 		if g.cfg.File == nil {
 			continue
@@ -86,6 +86,9 @@ func (c *config) waiting(other *config) []string {
 		if !slices.Contains(applied, field.Name) && !reflect.DeepEqual(v.Interface(), after.FieldByIndex(field.Index).Interface()) {
 			names = append(names, strings.ToLower(strings.TrimPrefix(variable(field.Name), prefix)))
 		}
+	}
+	if c.File != nil && other.File != nil && !reflect.DeepEqual(c.File.Listeners, other.File.Listeners) {
+		names = append(names, "listeners")
 	}
 	return names
 }

@@ -65,14 +65,11 @@ func (c *config) ask(ctx context.Context, method, path string, stdout io.Writer)
 
 // operationsAddress is where the probes are.
 func (c *config) operationsAddress() (address string, secure bool) {
-	switch {
-	case c.OpsAddr != "":
+	if c.OpsAddr != "" {
 		return c.OpsAddr, false
-	case len(c.Listen) > 0:
-		return c.Listen[0], false
-	default:
-		return c.ListenTLS[0], true
 	}
+	first := c.entrances()[0]
+	return first.address, first.secure != nil
 }
 
 // reach returns a client for an address that the gateway listens on, and the base of its URLs.

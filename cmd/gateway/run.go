@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -34,7 +35,7 @@ type gateway struct {
 	router *router.Router // nil where there is one elsewhere
 	bridge *bridge.Bridge
 	hooks  *bridge.Hooks
-	certs  *certificates // nil where there is no TLS
+	certs  []*certificates
 
 	life    life
 	levels  *levels
@@ -166,7 +167,25 @@ func pingInterval(d time.Duration) time.Duration {
 }
 
 // way reports whether native clients may come in this way. There are none where the router is elsewhere.
-func (g *gateway) way(name string) bool { return g.router != nil && g.cfg.Transports.has(name) }
+func (g *gateway) way(e *entrance, name string) bool {
+	return g.router != nil && e.transports.has(name)
+}
+
+// any reports whether there is a listener where native clients may come in this way.
+func (g *gateway) any(name string) bool {
+	return slices.ContainsFunc(g.cfg.entrances(), func(e entrance) bool { return g.way(&e, name) })
+}
+
+// only serves requests of the listeners that have this way in.
+func (g *gateway) only(name string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if e := entranceOf(r.Context()); e != nil && !g.way(e, name) {
+			http.NotFound(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
 
 // isReady is what /readyz tells.
 func (g *gateway) isReady() bool {
@@ -198,11 +217,12 @@ func (g *gateway) api() httpapi.Config {
 		Heartbeat:      g.cfg.Heartbeat,
 		UnreadTimeout:  g.cfg.HelloTimeout,
 	}
-	if g.way(webSocket) {
-		api.WebSocket = g.router.WebSocket(g.native())
+	if g.any(webSocket) {
+		api.WebSocket = g.only(webSocket, g.router.WebSocket(g.native()))
 	}
-	if g.way(longPoll) {
-		api.LongPoll = g.router.LongPoll(g.native(), int(g.cfg.MaxConnections), int(g.cfg.MaxConnectionsPerAddress))
+	if g.any(longPoll) {
+		polls := g.router.LongPoll(g.native(), int(g.cfg.MaxConnections), int(g.cfg.MaxConnectionsPerAddress))
+		api.LongPoll = g.only(longPoll, polls)
 	}
 	return api
 }
@@ -213,23 +233,10 @@ func (g *gateway) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server := g.newServer(handler)
-	for _, address := range g.cfg.Listen {
-		if err := g.open(ctx, server, address, nil); err != nil {
+	for _, e := range g.cfg.entrances() {
+		if err := g.open(ctx, handler, &e); err != nil {
 			return err
 		}
-	}
-	if len(g.cfg.ListenTLS) > 0 {
-		certs, err := g.cfg.certificates()
-		if err != nil {
-			return err
-		}
-		for _, address := range g.cfg.ListenTLS {
-			if err := g.open(ctx, server, address, certs.config); err != nil {
-				return err
-			}
-		}
-		g.certs = certs
 	}
 	if g.cfg.OpsAddr == "" {
 		return nil
@@ -245,22 +252,30 @@ func (g *gateway) listen(ctx context.Context) error {
 	return nil
 }
 
-// open opens a listener for HTTP and native clients, with TLS if there is a configuration for it.
-func (g *gateway) open(ctx context.Context, server *http.Server, address string, secure *tls.Config) error {
-	l, err := transport.Listen(ctx, address, fs.FileMode(g.cfg.UnixMode))
+// open opens a listener for HTTP and native clients.
+func (g *gateway) open(ctx context.Context, handler http.Handler, e *entrance) error {
+	l, err := transport.Listen(ctx, e.address, fs.FileMode(g.cfg.UnixMode))
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	where := urls(l.Addr(), secure != nil, g.way)
-	if secure != nil {
-		l = tls.NewListener(l, secure)
+	way := func(name string) bool { return g.way(e, name) }
+	where := urls(l.Addr(), e.secure != nil, way)
+	if e.secure != nil {
+		certs, err := e.secure.certificates()
+		if err != nil {
+			return errors.Join(fmt.Errorf("listen on %s: %w", e.address, err), l.Close())
+		}
+		g.certs = append(g.certs, certs)
+		l = tls.NewListener(l, certs.config)
 	}
-	l = transport.Limit(l, int(g.cfg.MaxConnections), int(g.cfg.MaxConnectionsPerAddress))
-	if g.way(rawSocket) {
+	l = transport.Limit(l, e.maxConnections, e.maxConnectionsPerAddress)
+	if way(rawSocket) {
 		web, raw := transport.Split(l)
 		l = web
-		g.serving.Go(func() { g.fail(g.router.RawSocket(raw, g.native())) })
+		g.serving.Go(func() { g.fail(g.router.RawSocket(raw, g.native(), e.methods...)) })
 	}
+	server := g.newServer(handler)
+	server.BaseContext = func(net.Listener) context.Context { return e.in(context.Background()) }
 	g.serve(server, l)
 	g.log.Info().EmbedObject(where).Str("realm", string(g.cfg.Realm)).Msg("listening")
 	return nil
