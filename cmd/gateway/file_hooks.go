@@ -61,8 +61,8 @@ func (c *config) hooks() []bridge.ConfiguredHook {
 
 // isLocalOnly reports whether this machine alone reaches the gateway.
 func (c *config) isLocalOnly() bool {
-	return !slices.ContainsFunc(slices.Concat(c.Listen, c.ListenTLS), func(address string) bool {
-		host, err := checkAddress(address)
+	return !slices.ContainsFunc(c.entrances(), func(e entrance) bool {
+		host, err := checkAddress(e.address)
 		return err != nil || !isLocal(host)
 	})
 }
