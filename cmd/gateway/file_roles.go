@@ -13,6 +13,9 @@ type roleSection struct {
 	Permissions []permissionSection `json:"permissions"`
 	Disclosure  *disclosure         `json:"disclosure"`
 	TrustLevel  *int64              `json:"trust_level"`
+
+	Limits          *limitsSection `json:"limits"`           // of each session
+	PrincipalLimits *limitsSection `json:"principal_limits"` // of all sessions of one authid
 }
 
 // permissionSection is what may be done with some URIs.
@@ -59,7 +62,10 @@ func (r *roleSection) check(at place) {
 
 // role returns what the router is told.
 func (r *roleSection) role() router.Role {
-	out := router.Role{Disclosure: (*router.Disclosure)(r.Disclosure), TrustLevel: r.TrustLevel}
+	out := router.Role{
+		Disclosure: (*router.Disclosure)(r.Disclosure), TrustLevel: r.TrustLevel,
+		Limits: r.Limits.limits(), Principal: r.PrincipalLimits.limits(),
+	}
 	for _, p := range r.Permissions {
 		out.Permissions = append(out.Permissions, p.permission())
 	}

@@ -203,6 +203,8 @@ realms:
       backend:
         disclosure: never
         trust_level: 3
+        limits: {message_bytes: 64KiB, rate: 0.5, burst: 3, calls: 4}
+        principal_limits: {sessions: 2, queue_bytes: 1MiB}
         permissions:
           - {uri: com.example., match: prefix, allow: [call, publish], disclose: [caller], cache: true}
           - {uri: com..get, match: wildcard, allow: []}
@@ -217,6 +219,8 @@ realms:
 		"anonymous": {},
 		"backend": {
 			Disclosure: &never, TrustLevel: &three,
+			Limits:    router.Limits{MessageBytes: 64 << 10, Rate: 0.5, Burst: 3, Calls: 4},
+			Principal: router.Limits{Sessions: 2, QueueBytes: 1 << 20},
 			Permissions: []router.Permission{
 				{URI: "com.example.", Match: wampcore.MatchPrefix, Allow: router.ActionCall | router.ActionPublish, DiscloseCaller: true, Cache: true},
 				{URI: "com..get", Match: wampcore.MatchWildcard},
