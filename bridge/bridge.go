@@ -110,7 +110,7 @@ func (b *Bridge) Drain() {
 
 // Close drains, and ends all sessions, letting open calls finish.
 func (b *Bridge) Close(ctx context.Context) error {
-	b.Drain()
+	b.Drain() //nolint:contextcheck // what ends has time until ctx ends
 	b.services.close(ctx)
 	b.mu.Lock()
 	sessions := maps.Clone(b.sessions)

@@ -170,7 +170,7 @@ func TestInvocationIsAnsweredOnceAndByItsPrincipalAlone(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	for _, wrong := range []string{"", "1", id[1:] + id[:1], id + "A", id[:len(id)-1] + "_"} {
+	for _, wrong := range []string{"", "1", "A" + id, id + "A", id[:len(id)-1]} {
 		if err := n.answer(wrong, ""); !errors.Is(err, bridge.ErrNoInvocation) {
 			t.Errorf("%q: got %v", wrong, err)
 		}

@@ -34,6 +34,8 @@ type Config struct {
 	Log       zerolog.Logger
 	AccessLog bool // requests are logged at level info, not debug
 
+	Inbound map[string]Inbound // webhooks that are published, by name
+
 	OpsElsewhere   bool          // the probes and metrics are served by Ops, not by New
 	Hosts          []string      // names that requests may be for, beside localhost and IP addresses; *.example.com covers subdomains
 	Origins        []string      // origins of other sites that may send requests
@@ -90,11 +92,13 @@ type api struct {
 	cfg     Config
 	refused counters
 	answers *answers
+	inbound map[string]*inbound
 }
 
 // New returns the HTTP face.
 func New(cfg Config) (*Handler, error) {
 	a := &api{cfg: cfg.withDefaults()}
+	a.inbound = newInbounds(a.cfg.Inbound)
 	a.answers = newAnswers(a.cfg.IdempotencyEntries, a.cfg.IdempotencyBytes, a.cfg.IdempotencyAge)
 	protection := http.NewCrossOriginProtection()
 	for _, origin := range a.cfg.Origins {
@@ -162,6 +166,7 @@ func (a *api) routes() chi.Router {
 			r.Post("/longpoll/{transport}/"+action, a.cfg.LongPoll.ServeHTTP)
 		}
 	}
+	r.Post("/v1/inbound/{name}", a.handler(a.webhook)) // whose signature says who it is from
 	r.Get("/openapi.yaml", a.openAPI)
 	if !a.cfg.OpsElsewhere {
 		a.probes(r)

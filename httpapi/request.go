@@ -49,18 +49,7 @@ func (a *api) wanted(r *http.Request, offers []format) (wanted, error) {
 
 // body reads a body that is a value of one of the encodings. An empty one needs no type.
 func (a *api) body(w http.ResponseWriter, r *http.Request, kind format) (wampcore.Raw, error) {
-	if r.ContentLength == 0 {
-		return wampcore.Raw{}, nil
-	}
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(a.cfg.BodyTimeout)) // not every test's writer has one
-	b, err := a.read(w, r)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		p := newProblem(http.StatusRequestTimeout, "the body did not come in time")
-		p.header = http.Header{"Connection": {"close"}}
-		return wampcore.Raw{}, p
-	}
-	_ = rc.SetReadDeadline(time.Time{})
+	b, err := a.bytes(w, r)
 	if err != nil || len(b) == 0 {
 		return wampcore.Raw{}, err
 	}
@@ -68,6 +57,23 @@ func (a *api) body(w http.ResponseWriter, r *http.Request, kind format) (wampcor
 		return wampcore.Raw{}, unsupported("send the body as Content-Type: application/json, application/cbor or application/msgpack")
 	}
 	return wampcore.Raw{Encoding: kind.encoding(), Bytes: b}, nil
+}
+
+// bytes reads a body of any kind.
+func (a *api) bytes(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength == 0 {
+		return nil, nil
+	}
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(a.cfg.BodyTimeout)) // not every test's writer has one
+	b, err := a.read(w, r)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		p := newProblem(http.StatusRequestTimeout, "the body did not come in time")
+		p.header = http.Header{"Connection": {"close"}}
+		return nil, p
+	}
+	_ = rc.SetReadDeadline(time.Time{})
+	return b, err
 }
 
 func unsupported(detail string) *problem {

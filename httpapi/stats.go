@@ -16,6 +16,7 @@ type Handler struct {
 type Stats struct {
 	Refused     map[string]uint64 // requests, by why: every reason there is
 	Idempotency IdempotencyStats
+	Inbound     map[string]InboundStats // by the name of the webhook
 }
 
 // IdempotencyStats are about requests with an Idempotency-Key.
@@ -34,6 +35,7 @@ func (h *Handler) Stats() Stats {
 	for why := refusedHost; why < refusals; why++ {
 		s.Refused[why.String()] = h.a.refused[why].Load()
 	}
+	s.Inbound = h.a.inboundStats()
 	s.Idempotency = h.a.answers.stats()
 	return s
 }
@@ -56,13 +58,14 @@ const (
 	refusedUndecided
 	refusedRealm
 	refusedSessions
+	refusedSignature
 	refusals
 )
 
 // String returns the reason as it stands in metrics.
 func (r refusal) String() string {
 	return [...]string{
-		"", "host", "origin", "headers", "body", "uri", "credentials", "anonymous", "undecided", "realm", "sessions",
+		"", "host", "origin", "headers", "body", "uri", "credentials", "anonymous", "undecided", "realm", "sessions", "signature",
 	}[r]
 }
 

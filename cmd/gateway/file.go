@@ -23,6 +23,7 @@ type file struct {
 	Realms    map[wampcore.URI]*realmSection `json:"realms"`
 	Hooks     map[string]*hookSection        `json:"hooks"`
 	Listeners []*listenerSection             `json:"listeners"`
+	Inbound   map[string]*inboundSection     `json:"inbound"`
 
 	name    string
 	files   []string // that were read beside it
@@ -99,6 +100,9 @@ func (f *file) check(at place) {
 	}
 	for name, hook := range f.Hooks {
 		hook.check(at.in("hooks", name))
+	}
+	for name, s := range f.Inbound {
+		s.check(name, f, at.in("inbound", name))
 	}
 }
 

@@ -90,6 +90,9 @@ func (c *config) waiting(other *config) []string {
 	if c.File != nil && other.File != nil && !reflect.DeepEqual(c.File.Listeners, other.File.Listeners) {
 		names = append(names, "listeners")
 	}
+	if !reflect.DeepEqual(c.inbound(), other.inbound()) {
+		names = append(names, "inbound")
+	}
 	return names
 }
 

@@ -216,6 +216,7 @@ func (g *gateway) api() httpapi.Config {
 		MaxCallTimeout: g.cfg.CallTimeoutMax,
 		Heartbeat:      g.cfg.Heartbeat,
 		UnreadTimeout:  g.cfg.HelloTimeout,
+		Inbound:        g.cfg.inbound(),
 	}
 	if g.any(webSocket) {
 		api.WebSocket = g.only(webSocket, g.router.WebSocket(g.native()))
@@ -318,7 +319,7 @@ func (g *gateway) fail(err error) {
 // long-poll requests their end. What is not done when ctx ends is cut.
 func (g *gateway) shutdown(ctx context.Context) error {
 	g.life.advance(stopping)
-	g.bridge.Drain()
+	g.bridge.Drain() //nolint:contextcheck // what ends has time until the grace is over
 	g.stop()
 	var down sync.WaitGroup
 	cut := make([]error, len(g.servers))
