@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -19,7 +20,10 @@ type Identity struct {
 	Method   string // default: the one that the peer was authenticated by
 	Provider string // default: static
 
-	Extra wampcore.Raw // WELCOME.Details.authextra, a dict; optional
+	Extra   wampcore.Raw // WELCOME.Details.authextra, a dict; optional
+	Expires time.Time    // the session is ended then; the zero time: it is not
+
+	own bool // the router itself
 }
 
 // Authenticator decides by one method of authentication who opens a session. It is asked by the peer's own goroutine: it

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/hmac"
@@ -20,6 +21,9 @@ import (
 // Principal is somebody who may log in, by the methods whose secret is set.
 type Principal struct {
 	AuthRole string
+	AuthID   string       // default: the name that it was found by
+	Provider string       // default: static
+	Extra    wampcore.Raw // WELCOME.Details.authextra, a dict; optional
 
 	Ticket     string                // ticket
 	Secret     string                // WAMP-CRA: the secret, or the key that Salt makes of it
@@ -37,8 +41,31 @@ type Principals interface {
 
 // holds reports whether a login is still good: the principal is there, and has the role that it had.
 func holds(ctx context.Context, from Principals, who SessionDetails) (bool, error) {
+	if _, ok := from.(Finder); ok || who.Provider == dynamic {
+		return true, nil
+	}
+	if from == nil {
+		return false, nil
+	}
 	p, err := from.Principal(ctx, who.Realm, who.AuthID)
 	return err != nil || p != nil && p.AuthRole == who.AuthRole, err
+}
+
+// Finder are Principals that want to know more of the login than the name. What they find holds until the session ends: it is not looked
+// at again by Reconfigure.
+type Finder interface {
+	Find(ctx context.Context, l *Login, authID string) (*Principal, error)
+}
+
+// TicketVerifier decides whether a ticket lets somebody in, and as whom: a JWT, for one. A ticket that it does not take is an error with
+// wamp.error.authentication_denied.
+type TicketVerifier interface {
+	VerifyTicket(ctx context.Context, l *Login, ticket string) (Identity, error)
+}
+
+// identity is who p is, found by a name.
+func (p *Principal) identity(name string) Identity {
+	return Identity{AuthID: cmp.Or(p.AuthID, name), AuthRole: p.AuthRole, Provider: p.Provider, Extra: p.Extra}
 }
 
 // errDenied is all that is ever said of a login that fails.
@@ -46,7 +73,11 @@ var errDenied = &wampcore.Error{URI: wampcore.ErrAuthenticationDenied, Message: 
 
 // find returns a principal that nobody can log in as where there is none.
 func find(ctx context.Context, from Principals, l *Login, name string) (p *Principal, known bool, err error) {
-	if name != "" {
+	switch f, ok := from.(Finder); {
+	case name == "" || from == nil:
+	case ok:
+		p, err = f.Find(ctx, l, name)
+	default:
 		p, err = from.Principal(ctx, l.Realm, name)
 	}
 	if p == nil {
@@ -64,7 +95,11 @@ func challenge(l *Login, extra map[string]any) (wampcore.Raw, error) {
 }
 
 // Ticket compares tickets. [RFC ticket-based authentication]
-type Ticket struct{ Principals Principals }
+type Ticket struct {
+	Principals Principals // optional
+	// Verifiers are asked, in turn, about tickets that are no principal's.
+	Verifiers []TicketVerifier
+}
 
 // Authenticate asks for the ticket.
 func (t Ticket) Authenticate(ctx context.Context, l *Login) (Identity, error) {
@@ -77,9 +112,23 @@ func (t Ticket) Authenticate(ctx context.Context, l *Login) (Identity, error) {
 		return Identity{}, err
 	}
 	if equal := auth.Equal(answer.Signature, p.Ticket); !equal || !known || p.Ticket == "" {
-		return Identity{}, errDenied
+		return t.verify(ctx, l, answer.Signature)
 	}
-	return Identity{AuthID: l.AuthID, AuthRole: p.AuthRole}, nil
+	return p.identity(l.AuthID), nil
+}
+
+func (t Ticket) verify(ctx context.Context, l *Login, ticket string) (Identity, error) {
+	for _, v := range t.Verifiers {
+		id, err := v.VerifyTicket(ctx, l, ticket)
+		if e, ok := errors.AsType[*wampcore.Error](err); ok && e.URI == wampcore.ErrAuthenticationDenied {
+			continue
+		}
+		if id.Provider == "" {
+			id.Provider = dynamic
+		}
+		return id, err
+	}
+	return Identity{}, errDenied
 }
 
 // WAMPCRA has a challenge signed with a secret that both know. [RFC WAMP-CRA]
@@ -112,7 +161,7 @@ func (c WAMPCRA) Authenticate(ctx context.Context, l *Login) (Identity, error) {
 		Timestamp    string      `json:"timestamp"`
 		Session      wampcore.ID `json:"session"`
 	}{
-		l.AuthID, p.AuthRole, l.Method, "static", auth.Nonce(), time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), l.Session,
+		l.AuthID, p.AuthRole, l.Method, cmp.Or(p.Provider, "static"), auth.Nonce(), time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), l.Session,
 	})
 	if err != nil {
 		return Identity{}, err
@@ -132,7 +181,7 @@ func (c WAMPCRA) Authenticate(ctx context.Context, l *Login) (Identity, error) {
 	if equal := auth.Equal(answer.Signature, auth.CRASignature(p.Secret, string(text))); !equal || !known || p.Secret == "" {
 		return Identity{}, errDenied
 	}
-	return Identity{AuthID: l.AuthID, AuthRole: p.AuthRole}, nil
+	return p.identity(l.AuthID), nil
 }
 
 // mockSalt is the same for a name each time it is asked for.
@@ -206,8 +255,14 @@ func (s WAMPSCRAM) Authenticate(ctx context.Context, l *Login) (Identity, error)
 	if !ok || !known || p.SCRAM == nil {
 		return Identity{}, errDenied
 	}
-	welcome, err := challenge(l, map[string]any{"verifier": base64.StdEncoding.EncodeToString(verifier)})
-	return Identity{AuthID: l.AuthID, AuthRole: p.AuthRole, Extra: welcome}, err
+	welcome := map[string]any{}
+	if err := p.Extra.Decode(&welcome); err != nil {
+		return Identity{}, err
+	}
+	welcome["verifier"] = base64.StdEncoding.EncodeToString(verifier)
+	id := p.identity(l.AuthID)
+	id.Extra, err = challenge(l, welcome)
+	return id, err
 }
 
 // credential returns the principal's, or one that nobody has the password to.
@@ -282,7 +337,7 @@ func (c Cryptosign) Authenticate(ctx context.Context, l *Login) (Identity, error
 	if !signed || !known {
 		return Identity{}, errDenied
 	}
-	return Identity{AuthID: name, AuthRole: p.AuthRole}, nil
+	return p.identity(name), nil
 }
 
 // publicKey returns what HELLO says of the peer's key, nil for nothing.

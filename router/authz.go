@@ -28,6 +28,8 @@ type Question struct {
 	Match   wampcore.Match // of a subscription or registration: it is about all URIs that match
 	Action  Action
 	Options map[string]any // of the message, as far as they matter to who may do it
+
+	via Via
 }
 
 // SessionDetails are what is known of who asks.
@@ -252,7 +254,15 @@ func normal(uri wampcore.URI, match wampcore.Match) wampcore.Match {
 }
 
 // rulesOf returns the rules for s, nil if there is no such role.
-func (s *session) rulesOf(p *policy) *rules { return p.roles.of(s.authRole) }
+func (s *session) rulesOf(p *policy) *rules {
+	if s.own() {
+		return ownRules
+	}
+	return p.roles.of(s.authRole)
+}
+
+// own reports whether s is one of the router's.
+func (s *session) own() bool { return s.conn.identity != nil && s.conn.identity.own }
 
 func (s *session) remember(r *rules, q question, d Decision) {
 	if s.decidedBy != r || len(s.decisions) >= maxDecisions {
@@ -285,7 +295,7 @@ func (s *session) ask(b *batch, a Authorizer, q question) (Decision, error) {
 	}
 	defer s.conn.onStop(nil)
 	d, err := a.Authorize(ctx, &Question{
-		Session: s.details(), URI: q.uri, Match: q.match, Action: q.action, Options: optionsOf(q.m),
+		Session: s.details(), URI: q.uri, Match: q.match, Action: q.action, Options: optionsOf(q.m), via: Via{s.realm.name, s.conn.router},
 	})
 	if err == nil {
 		err = ctx.Err() // what came too late does not count

@@ -17,6 +17,8 @@ var (
 	errShutdown = &wampcore.Error{URI: wampcore.CloseSystemShutdown, Message: "the router shuts down"}
 	errSlow     = &wampcore.Error{URI: wampcore.CloseSlowConsumer, Message: "the peer does not read fast enough"}
 
+	errExpired = &wampcore.Error{URI: wampcore.ErrAuthenticationRequired, Message: "the login has expired"}
+
 	errGoodbye = errors.New("router: peer said goodbye")
 	errAbort   = errors.New("router: peer aborted")
 	errIdle    = errors.New("router: no session was opened")
@@ -116,6 +118,10 @@ func (c *conn) begin(wait time.Duration, timeout error) (s *session, err error) 
 // run serves one session until something ends it, and then takes it out of its realm.
 func (c *conn) run(s *session) (err error) {
 	started := time.Now()
+	if !s.expires.IsZero() {
+		expiry := time.AfterFunc(time.Until(s.expires), func() { c.stop(errExpired) })
+		defer expiry.Stop()
+	}
 	defer func() {
 		if p := recover(); p != nil { // a bug of ours: it costs this session, not the process
 			s.log(zerolog.ErrorLevel).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("routing panicked")

@@ -220,6 +220,9 @@ func (r *realm) enroll(s *session, rules *rules) error {
 		r.principals[key] = p
 	}
 	p.sessions++
+	if s.own() {
+		r.own++
+	}
 	r.byRole[s.authRole]++
 	s.principal = p
 	s.limit(rules)
@@ -229,6 +232,9 @@ func (r *realm) enroll(s *session, rules *rules) error {
 // dismiss takes a session that leaves from its principal. mu is held.
 func (r *realm) dismiss(s *session) {
 	s.conn.out.share(nil)
+	if s.own() {
+		r.own--
+	}
 	if r.kinds[s.kind()]--; r.kinds[s.kind()] == 0 {
 		delete(r.kinds, s.kind())
 	}

@@ -26,6 +26,7 @@ type realm struct {
 	sessions   map[wampcore.ID]*session
 	kinds      map[SessionKind]int
 	byRole     map[string]int // sessions
+	own        int            // sessions of the router itself
 	principals map[principalKey]*principal
 	gone       bool        // nobody joins any more
 	idle       *time.Timer // of a realm on demand that has no sessions
@@ -87,7 +88,9 @@ func (r *realm) join(b *batch, s *session, welcome func() *wampcore.Welcome) (go
 		return false, err
 	}
 	s.rules.Store(rules)
-	r.stopIdle()
+	if !s.own() {
+		r.stopIdle()
+	}
 	r.sessions[s.id] = s
 	r.kinds[s.kind()]++
 	r.router.counters.joined.Add(1)
@@ -104,7 +107,7 @@ func (r *realm) leave(b *batch, s *session) {
 	r.dealer.remove(b, s)
 	r.catalog.remove(b, s)
 	r.dismiss(s)
-	if len(r.sessions) == 0 && !r.gone {
+	if r.empty() && !r.gone && !s.own() {
 		r.startIdle()
 	}
 	if s.buried {

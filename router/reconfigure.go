@@ -104,7 +104,7 @@ func (r *Router) HasRealm(name wampcore.URI) bool {
 // join lets s into the realm of this name, which is made if there is a template for it.
 func (r *Router) join(b *batch, s *session, name wampcore.URI, welcome func() *wampcore.Welcome) error {
 	for {
-		realm, err := r.open(name)
+		realm, err := r.open(name, !s.own())
 		if err != nil {
 			return err
 		}
@@ -115,8 +115,8 @@ func (r *Router) join(b *batch, s *session, name wampcore.URI, welcome func() *w
 	}
 }
 
-// open returns the realm of this name.
-func (r *Router) open(name wampcore.URI) (*realm, error) {
+// open returns the realm of this name. What is on demand is made if create is set.
+func (r *Router) open(name wampcore.URI, create bool) (*realm, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if realm := r.realms[name]; realm != nil {
@@ -124,7 +124,7 @@ func (r *Router) open(name wampcore.URI) (*realm, error) {
 	}
 	p := r.policies.Load().of(name)
 	switch {
-	case p == nil:
+	case p == nil, !create:
 		return nil, errNoSuchRealm
 	case p.cfg.OnDemand != nil && r.instances(p) >= p.cfg.OnDemand.Max:
 		return nil, errTooManyRealms
@@ -145,14 +145,20 @@ func (r *Router) instances(p *policy) int {
 	return n
 }
 
+// empty reports whether there are no sessions but the router's own. mu is held.
+func (r *realm) empty() bool { return len(r.sessions) == r.own }
+
 // retire ends a realm that was made on demand and has no sessions.
 func (r *Router) retire(realm *realm) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	realm.mu.Lock()
 	defer realm.mu.Unlock()
-	if r.realms[realm.name] == realm && len(realm.sessions) == 0 && realm.policy.Load().cfg.OnDemand != nil {
+	if r.realms[realm.name] == realm && realm.empty() && realm.policy.Load().cfg.OnDemand != nil {
 		realm.gone = true
+		for _, s := range realm.sessions {
+			s.expel(errRealmClosed)
+		}
 		r.past.add(&realm.tally)
 		delete(r.realms, realm.name)
 	}
@@ -242,7 +248,7 @@ func (r *realm) apply(b *batch, p *policy) (guests []*session) {
 			guests = append(guests, s)
 		}
 	}
-	if len(r.sessions) == 0 {
+	if r.empty() {
 		r.startIdle()
 	}
 	return guests

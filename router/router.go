@@ -24,6 +24,7 @@ type Router struct {
 
 	reconfiguring sync.Mutex // taken before all other locks
 
+	callers  callers
 	counters counters
 
 	mu        sync.Mutex
@@ -122,10 +123,12 @@ func (r *Router) Shutdown(ctx context.Context) error {
 	}()
 	select {
 	case <-gone:
+		r.callers.wait()
 		return nil
 	case <-ctx.Done():
 		r.each(func(c *conn) { _ = c.t.Close(0) })
 		<-gone
+		r.callers.wait()
 		return context.Cause(ctx)
 	}
 }

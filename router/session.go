@@ -24,7 +24,8 @@ type session struct {
 	authMeth string
 	authProv string
 	meter    meter
-	login    string // the authenticator that let it in; empty: the program vouches for it
+	expires  time.Time // the zero time: it does not
+	login    string    // the authenticator that let it in; empty: the program vouches for it
 
 	rules atomic.Pointer[rules] // changed under the realm's lock
 
