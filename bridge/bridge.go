@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 	"time"
 
@@ -39,14 +38,16 @@ type Bridge struct {
 	cfg      Config
 	services services
 
-	mu       sync.Mutex
-	sessions map[use]*shared
-	recent   linked.List // of *shared, the one used last in front
-	parting  sync.WaitGroup
-	kept     map[Principal]bool
-	streams  map[*Stream]struct{}
-	standing map[*client.Standing]*Stream // of streams that share a session
-	draining bool
+	mu        sync.Mutex
+	sessions  map[use]*shared
+	recent    linked.List // of *shared, the one used last in front
+	parting   sync.WaitGroup
+	kept      map[Principal]bool
+	streams   map[*Stream]struct{}
+	standing  map[*client.Standing]*Stream // of streams that share a session
+	withdrawn bool
+	emptied   chan struct{} // closed when streams becomes empty; nil: nobody waits for that
+	draining  bool
 }
 
 // New returns a bridge without sessions.
@@ -95,31 +96,4 @@ func (b *Bridge) own(ctx context.Context, p Principal, change ...func(*client.Co
 		f(&cfg)
 	}
 	return client.Join(ctx, t, cfg)
-}
-
-// Drain ends all streams with ErrDraining and refuses new requests. Calls that run go on.
-func (b *Bridge) Drain() {
-	b.services.drain()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.draining = true
-	for s := range b.streams {
-		s.stop(ErrDraining)
-	}
-}
-
-// Close drains, and ends all sessions, letting open calls finish.
-func (b *Bridge) Close(ctx context.Context) error {
-	b.Drain() //nolint:contextcheck // what ends has time until ctx ends
-	b.services.close(ctx)
-	b.mu.Lock()
-	sessions := maps.Clone(b.sessions)
-	b.mu.Unlock()
-	errs := make([]error, 0, len(sessions))
-	for _, s := range sessions {
-		s.timer.Stop()
-		errs = append(errs, s.Close(ctx))
-	}
-	b.parting.Wait()
-	return errors.Join(errs...)
 }

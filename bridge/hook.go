@@ -397,6 +397,29 @@ func (hs *Hooks) all() []*hook {
 	return slices.Collect(maps.Values(hs.hooks))
 }
 
+// Withdraw takes the procedures of all hooks back. Calls that are open go on, and so do the hooks of topics. There are no new hooks then.
+func (hs *Hooks) Withdraw() {
+	hs.mu.Lock()
+	hs.closed = true
+	hs.mu.Unlock()
+	var work sync.WaitGroup
+	for _, h := range hs.all() {
+		if h.queue == nil {
+			work.Go(h.takeBack)
+		}
+	}
+	work.Wait()
+}
+
+// takeBack takes the hook's procedure back.
+func (h *hook) takeBack() {
+	h.mu.Lock()
+	h.taken = true
+	h.mu.Unlock()
+	h.detach()
+	h.poke() // where it was just being registered
+}
+
 // Close ends all hooks. Requests that are open may finish until ctx ends.
 func (hs *Hooks) Close(ctx context.Context) error {
 	hs.stop()
@@ -449,6 +472,7 @@ type hook struct {
 	standing *client.Standing // nil: it is not registered, or subscribed
 	sick     bool             // the service is not well
 	appDown  bool             // the one that published the hook is not there
+	taken    bool             // back, for good: the gateway drains
 	refused  error            // why it is not registered, or subscribed
 	disabled string           // why it never will be
 	failures []HookFailure    // the newest last
@@ -575,7 +599,7 @@ func (h *hook) pause(d time.Duration) {
 // reconcile makes the hook known to the router, or unknown, as it should be. It returns why that is to be tried again.
 func (h *hook) reconcile() error {
 	h.mu.Lock()
-	wanted := !h.sick && !h.appDown && h.disabled == ""
+	wanted := !h.sick && !h.appDown && !h.taken && h.disabled == ""
 	standing := h.standing
 	h.mu.Unlock()
 	var err error

@@ -702,3 +702,28 @@ func TestGoneDisablesAHookUntilItIsPutAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestProceduresAreTakenBackWhileOpenCallsAreAnswered(t *testing.T) {
+	begun, answer := make(chan struct{}), make(chan struct{})
+	h := newHooked(t, func(w http.ResponseWriter, _ *http.Request) {
+		close(begun)
+		<-answer
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"args":[7]}`))
+	})
+	h.put(bridge.HookSpec{Procedure: "p"})
+	caller := h.join(t)
+	got := call(t.Context(), caller, "p", `[]`)
+	<-begun
+	h.hooks.Withdraw()
+	if r := wait(t, call(t.Context(), caller, "p", `[]`)); !isError(r.err, wampcore.ErrNoSuchProcedure) {
+		t.Errorf("after it was taken back: got %+v", r)
+	}
+	if _, err := h.hooks.Put(t.Context(), anybody, "q", bridge.HookSpec{URL: h.url, Procedure: "q"}); !errors.Is(err, bridge.ErrDraining) {
+		t.Errorf("a new one: got %v", err)
+	}
+	close(answer)
+	if r := wait(t, got); r.args != "[7]" {
+		t.Errorf("got %+v", r)
+	}
+}

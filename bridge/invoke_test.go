@@ -399,7 +399,9 @@ func TestOpenInvocationsAreAnsweredWhileTheBridgeCloses(t *testing.T) {
 	s := n.offer(bridge.OfferRequest{Procedure: "p"}, "")
 	got := call(t.Context(), n.join(), "p", `[]`)
 	id := s.read(1)[0].Invocation
-	n.b.Drain()
+	if err := n.b.Withdraw(t.Context(), 0); err != nil {
+		t.Error(err)
+	}
 	if _, err := s.r.Next(t.Context()); !errors.Is(err, bridge.ErrDraining) {
 		t.Errorf("got %v", err)
 	}

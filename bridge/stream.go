@@ -31,10 +31,11 @@ type Stream struct {
 	standing []*client.Standing // on the shared session
 	wake     chan struct{}      // of size 1
 
-	mu    sync.Mutex
-	items []Item
-	bytes int
-	err   error // why it is over
+	mu      sync.Mutex
+	items   []Item
+	bytes   int
+	err     error // why it is over
+	drained bool  // it may only be over because the bridge drains
 }
 
 // Item is what a stream's reader gets: an event, or the word that events may be missing here.
@@ -56,7 +57,7 @@ func (b *Bridge) Stream(ctx context.Context, p Principal, topics []Topic) (*Stre
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.draining {
+	if b.draining || b.withdrawn {
 		s.stop(ErrDraining)
 	}
 	b.streams[s] = struct{}{}
@@ -155,6 +156,7 @@ func (s *Stream) Next(ctx context.Context) ([]Item, error) {
 func (s *Stream) Close(ctx context.Context) error {
 	s.b.mu.Lock()
 	delete(s.b.streams, s)
+	s.b.checkEmpty()
 	for _, st := range s.standing {
 		delete(s.b.standing, st)
 	}
@@ -187,6 +189,9 @@ func revocation(d wampcore.RevokedDetails) error {
 func (s *Stream) stop(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.drained {
+		err = ErrDraining
+	}
 	if s.err == nil {
 		s.err = err
 		s.notify()

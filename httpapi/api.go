@@ -29,6 +29,7 @@ type Config struct {
 	OpenAPI   []byte        // the document in YAML
 	Ready     func() bool   // for /readyz; default: always
 	Started   func() bool   // for /startupz; default: always
+	Draining  func() bool   // whether new requests from elsewhere are refused; default: never
 	Metrics   http.Handler  // for /metrics; optional
 	Observer  Observer      // is told of every request; optional
 	Log       zerolog.Logger
@@ -59,6 +60,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Started == nil {
 		c.Started = func() bool { return true }
+	}
+	if c.Draining == nil {
+		c.Draining = func() bool { return false }
 	}
 	if c.MaxBody <= 0 {
 		c.MaxBody = 16 << 20
@@ -131,7 +135,7 @@ func (a *api) routes() chi.Router {
 		return methodNotAllowed(r, req)
 	}))
 	for _, prefix := range []string{"/v1", "/v1/realms/{realm}"} {
-		r := r.With(a.identified)
+		r := r.With(a.admitted, a.identified)
 		r.Post(prefix+"/call/{procedure}", a.handler(a.call))
 		r.Post(prefix+"/call", a.handler(a.callEach))
 		r.Post(prefix+"/publish/{topic}", a.handler(a.publish))
@@ -158,10 +162,10 @@ func (a *api) routes() chi.Router {
 		}
 	}
 	if a.cfg.WebSocket != nil {
-		r.Get("/ws", a.cfg.WebSocket.ServeHTTP)
+		r.With(a.admitted).Get("/ws", a.cfg.WebSocket.ServeHTTP)
 	}
 	if a.cfg.LongPoll != nil {
-		r.Post("/longpoll/open", a.cfg.LongPoll.ServeHTTP)
+		r.With(a.admitted).Post("/longpoll/open", a.cfg.LongPoll.ServeHTTP)
 		for _, action := range []string{"receive", "send", "close"} {
 			r.Post("/longpoll/{transport}/"+action, a.cfg.LongPoll.ServeHTTP)
 		}

@@ -295,7 +295,7 @@ func TestStreamSaysReadyThenEventsThenBye(t *testing.T) {
 		until(`data: {"topic":"` + topic + `","publication":`)
 	}
 	until(": \n\n") // a heartbeat
-	f.bridge.Drain()
+	go func() { _ = f.bridge.Withdraw(t.Context(), 0) }()
 	until("event: wamp.bye\n")
 }
 

@@ -57,6 +57,7 @@ const (
 	refusedAnonymous
 	refusedUndecided
 	refusedRealm
+	refusedDraining
 	refusedSessions
 	refusedSignature
 	refusals
@@ -65,7 +66,8 @@ const (
 // String returns the reason as it stands in metrics.
 func (r refusal) String() string {
 	return [...]string{
-		"", "host", "origin", "headers", "body", "uri", "credentials", "anonymous", "undecided", "realm", "sessions", "signature",
+		"", "host", "origin", "headers", "body", "uri", "credentials", "anonymous", "undecided", "realm", "draining", "sessions",
+		"signature",
 	}[r]
 }
 

@@ -60,6 +60,9 @@ func newDealer(r *realm) dealer {
 // register adds s to a registration, whose policy the first callee sets. A session that is on it already gets the same
 // id again.
 func (d *dealer) register(b *batch, s *session, m *wampcore.Register) error {
+	if s.leaving || d.realm.router.door.Load().closed {
+		return errLeaving
+	}
 	if r := s.rules.Load(); len(s.registrations) >= r.limits.Registrations || s.principal.registrations >= r.principal.Registrations {
 		s.refuse(refusedRegistrations)
 		return errTooMany

@@ -48,6 +48,10 @@ func (d *dealer) call(b *batch, s *session, m *wampcore.Call) error {
 		s.refuse(refusedCalls)
 		return errTooMany
 	}
+	if s.leaving || d.realm.router.door.Load().closed {
+		d.count(callUnavailable)
+		return errLeaving
+	}
 	reg := d.index.best(m.Procedure)
 	if reg == nil {
 		d.count(callNoSuchProcedure)
@@ -292,6 +296,7 @@ func (d *dealer) reroute(b *batch, inv *invocation) {
 		return
 	}
 	delete(inv.callee.invocations, inv.id)
+	inv.callee.rest()
 	m := &wampcore.Call{Request: inv.request, Options: again.options, Procedure: again.uri, Payload: again.payload.Clone()}
 	d.offer(b, inv, again.reg, to, m)
 }
@@ -356,6 +361,8 @@ func (d *dealer) forget(inv *invocation) {
 	if inv.more != nil && inv.more.open {
 		inv.caller.leaveUnfinished(inv.request)
 	}
+	inv.caller.rest()
+	inv.callee.rest()
 }
 
 func (d *dealer) count(result callResult) { d.realm.tally.calls[result]++ }

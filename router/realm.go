@@ -84,6 +84,9 @@ func (r *realm) join(b *batch, s *session, welcome func() *wampcore.Welcome) (go
 	case s.login != "" && p.authenticators[s.login] == nil: // reconfigured in between
 		return false, errLoginGone
 	}
+	if !r.router.door.Load().open(s.conn.peer) {
+		return false, errShutdown
+	}
 	if err := r.enroll(s, rules); err != nil {
 		return false, err
 	}
@@ -201,6 +204,10 @@ func (s *session) publish(b *batch, m *wampcore.Publish) error {
 		return err
 	}
 	p, err := s.admit(b, s.realm.reading, m)
+	if err == nil && s.realm.router.door.Load().closed { // there may be no one left who would have got it
+		s.realm.mu.RUnlock()
+		err = errLeaving
+	}
 	if err != nil {
 		if !m.Options.Acknowledge {
 			return nil

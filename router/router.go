@@ -17,6 +17,9 @@ type Peer struct {
 	Methods   []string // of authentication that count where it came in; empty: all that the realm has
 }
 
+// pipe is the transport of peers in this process.
+const pipe = "pipe"
+
 // Router attaches peers to realms.
 type Router struct {
 	cfg      Config
@@ -26,6 +29,7 @@ type Router struct {
 
 	callers  callers
 	counters counters
+	door     atomic.Pointer[door] // changed by Drain and Finish
 
 	mu        sync.Mutex
 	past      tally // of realms that are gone
@@ -33,6 +37,7 @@ type Router struct {
 	conns     map[*conn]struct{}
 	strangers map[net.Conn]struct{} // whose handshake is not done
 	closing   bool
+	leaving   *leaving       // nil: nobody has to
 	peers     sync.WaitGroup // added to while not closing
 }
 
@@ -47,6 +52,7 @@ func New(cfg Config) (*Router, error) {
 		conns:     map[*conn]struct{}{},
 		strangers: map[net.Conn]struct{}{},
 	}
+	r.door.Store(new(door))
 	r.apply(&batch{}, newPolicies(cfg.Realms))
 	return r, nil
 }
@@ -79,7 +85,7 @@ func (r *Router) DialAs(id Identity) wampcore.Transport { return r.dial(&id) }
 
 func (r *Router) dial(id *Identity) wampcore.Transport {
 	near, far := wampcore.Pipe()
-	c := r.admit(far, Peer{Transport: "pipe"}, id)
+	c := r.admit(far, Peer{Transport: pipe}, id)
 	if c == nil {
 		_ = far.Close(0)
 		return near
@@ -107,6 +113,10 @@ func (r *Router) admit(t wampcore.Transport, peer Peer, id *Identity) *conn {
 func (r *Router) release(c *conn) {
 	r.mu.Lock()
 	delete(r.conns, c)
+	if r.leaving != nil {
+		delete(r.leaving.conns, c)
+		r.leaving.check()
+	}
 	r.mu.Unlock()
 	r.peers.Done()
 }

@@ -45,6 +45,7 @@ type session struct {
 	principal      *principal // set when it joins
 	defined        int        // definitions in the realm's catalog
 	buried         bool       // ended by kill_all: nothing is said of it
+	leaving        bool       // it gets no more calls, and makes none; it ends when those that are open are answered
 }
 
 func (s *session) welcome(extra wampcore.Raw) *wampcore.Welcome {

@@ -26,6 +26,7 @@ func subcommands() []subcommand {
 		{"hash", "wampcra|scram", "makes what the file has of a password, which it asks for or reads from its input", hash},
 		{"keygen", "", "makes a key pair for cryptosign", keygen},
 		{"healthcheck", "[livez|readyz|startupz]", "asks the gateway that runs with the same settings; readyz if nothing else is said", healthcheck},
+		{"drain", "", "has the gateway that runs with the same settings drain, and waits for it: for preStop", askToDrain},
 	}
 }
 

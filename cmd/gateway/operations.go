@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"time"
 
 	"github.com/wampgate/wampgate/httpapi"
 )
@@ -16,6 +17,7 @@ func (g *gateway) operations() http.Handler {
 	mux.Handle("/", httpapi.Ops(g.api()))
 	mux.Handle("GET /loglevel", fromHere(g.levels))
 	mux.Handle("PUT /loglevel", fromHere(g.levels))
+	mux.Handle("POST /drain", fromHere(http.HandlerFunc(g.serveDrain)))
 	if g.cfg.Profiling {
 		mux.Handle("GET /debug/pprof/", fromHere(http.HandlerFunc(pprof.Index)))
 		mux.Handle("GET /debug/pprof/cmdline", fromHere(http.HandlerFunc(pprof.Cmdline)))
@@ -34,6 +36,7 @@ func fromHere(next http.Handler) http.Handler {
 			http.Error(w, "this is for loopback and unix sockets alone", http.StatusForbidden)
 			return
 		}
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // draining and profiles take their time
 		next.ServeHTTP(w, r)
 	})
 }

@@ -38,6 +38,7 @@ type gateway struct {
 	certs  []*certificates
 
 	life    life
+	drained drainage
 	levels  *levels
 	metrics *metrics
 	servers []*http.Server
@@ -100,7 +101,8 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 	g := &gateway{
 		cfg: cfg, log: log, failed: make(chan error, 1),
 		stopped: stopped, stop: sync.OnceFunc(func() { close(stopped) }),
-		levels: newLevels(zerolog.Level(cfg.LogLevel), log),
+		drained: drainage{done: make(chan struct{})},
+		levels:  newLevels(zerolog.Level(cfg.LogLevel), log),
 	}
 	program := thisBuild()
 	g.metrics = newMetrics(func() snapshot { return snapshot{build: program, phase: g.life.phase()} }, cfg.MetricsProcedures, cfg.MetricsTopics)
@@ -204,6 +206,7 @@ func (g *gateway) api() httpapi.Config {
 		OpenAPI:        wampgate.OpenAPI(),
 		Ready:          g.isReady,
 		Started:        g.isStarted,
+		Draining:       func() bool { return g.life.phase() >= draining },
 		Metrics:        g.metrics.handler(),
 		Observer:       g.metrics,
 		Log:            g.log,
@@ -315,11 +318,13 @@ func (g *gateway) fail(err error) {
 	}
 }
 
-// shutdown ends everything: streams are told, calls that run may finish, sessions get their GOODBYE, and with it the
-// long-poll requests their end. What is not done when ctx ends is cut.
+// lastWords is how much of the time to shut down is kept for goodbyes.
+func (c *config) lastWords() time.Duration { return min(2*time.Second, c.ShutdownTimeout/4) }
+
+// shutdown ends everything: nothing new is begun, calls that run may finish, and what was acknowledged reaches all who wait for it; then
+// streams are told, sessions get their GOODBYE, and with it the long-poll requests their end. What is not done when ctx ends is cut.
 func (g *gateway) shutdown(ctx context.Context) error {
 	g.life.advance(stopping)
-	g.bridge.Drain() //nolint:contextcheck // what ends has time until the grace is over
 	g.stop()
 	var down sync.WaitGroup
 	cut := make([]error, len(g.servers))
@@ -330,13 +335,32 @@ func (g *gateway) shutdown(ctx context.Context) error {
 			}
 		})
 	}
-	err := errors.Join(g.bridge.Close(ctx), g.hooks.Close(ctx))
+	err := g.finish(ctx)
+	err = errors.Join(err, g.bridge.Close(ctx))
 	if g.router != nil {
 		err = errors.Join(err, g.router.Shutdown(ctx))
 	}
 	down.Wait()
 	g.serving.Wait()
 	return errors.Join(err, errors.Join(cut...))
+}
+
+// finish waits for the calls that are open.
+func (g *gateway) finish(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-g.cfg.lastWords()))
+		defer cancel()
+	}
+	err := g.bridge.Finish(ctx)
+	if g.router != nil {
+		err = errors.Join(err, g.router.Finish(ctx))
+	}
+	err = errors.Join(err, g.hooks.Close(ctx))
+	if err != nil {
+		return fmt.Errorf("calls were cut: %w", err)
+	}
+	return nil
 }
 
 // logWriter takes what net/http has to say.
