@@ -24,7 +24,7 @@ func subcommands() []subcommand {
 	return []subcommand{
 		{"check-config", "[file]", "says what is wrong with the configuration: the environment and its file, or another one", checkConfig},
 		{"hash", "wampcra|scram", "makes what the file has of a password, which it asks for or reads from its input", hash},
-		{"keygen", "", "makes a key pair for cryptosign", keygen},
+		{"keygen", "cryptosign|api-key ID", "makes a key pair for cryptosign, or an API key and what the file has of it", keygen},
 		{"healthcheck", "[livez|readyz|startupz]", "asks the gateway that runs with the same settings; readyz if nothing else is said", healthcheck},
 		{"drain", "", "has the gateway that runs with the same settings drain, and waits for it: for preStop", askToDrain},
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/wampgate/wampgate/httpapi"
 	"github.com/wampgate/wampgate/wampcore/auth"
 )
 
@@ -109,7 +110,7 @@ func TestHashTakesNoPasswordFromItsArguments(t *testing.T) {
 }
 
 func TestKeygenMakesAPair(t *testing.T) {
-	_, out, _ := says(t, nil, "", "keygen")
+	_, out, _ := says(t, nil, "", "keygen", "cryptosign")
 	var keys []ed25519.PublicKey
 	for line := range strings.Lines(out) {
 		b, err := hex.DecodeString(line[strings.LastIndex(line, " ")+1 : len(line)-1])
@@ -142,6 +143,25 @@ func TestReadmeAndHelpListTheSubcommands(t *testing.T) {
 		}
 		if !strings.Contains(help, usage) || !strings.Contains(help, s.help) {
 			t.Errorf("help does not tell of %s", s.name)
+		}
+	}
+}
+
+func TestKeygenMakesAnAPIKeyOfWhichTheFileHasTheHash(t *testing.T) {
+	_, out, _ := says(t, nil, "", "keygen", "api-key", "shop")
+	var made struct {
+		Keys map[string]struct{ Hash string } `yaml:"api_keys"`
+	}
+	if err := yaml.Unmarshal([]byte(out), &made); err != nil {
+		t.Fatal(err)
+	}
+	key := strings.TrimSpace(out[strings.LastIndex(out, " "):])
+	if !strings.HasPrefix(key, "shop.") || made.Keys["shop"].Hash != httpapi.HashAPIKey(key) {
+		t.Errorf("got %s", out)
+	}
+	for _, args := range [][]string{{"keygen"}, {"keygen", "api-key"}, {"keygen", "api-key", "a.b"}, {"keygen", "rsa"}} {
+		if status, _, errs := says(t, nil, "", args...); status != 1 || !strings.Contains(errs, "usage: gateway keygen") {
+			t.Errorf("%v: got %d %s", args, status, errs)
 		}
 	}
 }

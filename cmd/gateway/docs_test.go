@@ -50,14 +50,14 @@ func TestExamplesOfTheConfigurationAreGood(t *testing.T) {
 		t.Fatal("no examples")
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "secret"), []byte("a secret\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "secret"), []byte("a-secret-of-a-file\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	variable := regexp.MustCompile(`\$\{([A-Z_a-z0-9]+)\}`)
 	for where, text := range examples {
 		var environ []string
 		for _, m := range variable.FindAllStringSubmatch(text, -1) {
-			environ = append(environ, m[1]+"=a secret of the environment")
+			environ = append(environ, m[1]+"=a-secret-of-the-environment")
 		}
 		text = regexp.MustCompile(`/run/secrets/[a-z0-9-]+`).ReplaceAllString(text, filepath.Join(dir, "secret"))
 		if status, _, errs := says(t, environ, "", "check-config", written(t, text)); status != 0 {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wampgate/wampgate/httpapi"
 	"github.com/wampgate/wampgate/wampcore"
 )
 
@@ -23,11 +24,15 @@ type file struct {
 	Realms    map[wampcore.URI]*realmSection `json:"realms"`
 	Hooks     map[string]*hookSection        `json:"hooks"`
 	Listeners []*listenerSection             `json:"listeners"`
+	HTTP      *httpSection                   `json:"http"`
 	Inbound   map[string]*inboundSection     `json:"inbound"`
 
 	name    string
 	files   []string // that were read beside it
 	environ []string // that it was read with
+
+	methods []httpapi.Method // made of it by check
+	issuers issuers
 }
 
 // watched are the files that a configuration is made of.
@@ -104,6 +109,7 @@ func (f *file) check(at place) {
 	for name, s := range f.Inbound {
 		s.check(name, f, at.in("inbound", name))
 	}
+	f.checkHTTP(at)
 }
 
 // environment returns the file's settings as variables.

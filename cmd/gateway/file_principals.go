@@ -19,6 +19,8 @@ type principalSection struct {
 	SCRAM      *scramSection `json:"scram"`
 	Cryptosign []string      `json:"cryptosign"`
 
+	APIKeys map[string]apiKeySection `json:"api_keys"`
+
 	principal router.Principal // made by check
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/wampgate/wampgate/httpapi"
 	"github.com/wampgate/wampgate/wampcore/auth"
 )
 
@@ -81,16 +82,22 @@ func hashSCRAM(password string, out io.Writer) error {
 	return err
 }
 
-// keygen makes a key pair for cryptosign.
+// keygen makes a key pair for cryptosign, or an API key.
 func keygen(c *invocation) error {
-	if len(c.args) != 0 {
+	switch {
+	case len(c.args) == 1 && c.args[0] == "cryptosign":
+		public, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(c.stdout, "public key, for the principal's cryptosign in the file: %s\nprivate key, for the client, and nobody else: %s\n",
+			hex.EncodeToString(public), hex.EncodeToString(private.Seed()))
+		return err
+	case len(c.args) == 2 && c.args[0] == "api-key" && !strings.ContainsAny(c.args[1], ". "):
+		key, hash := httpapi.NewAPIKey(c.args[1])
+		_, err := fmt.Fprintf(c.stdout, "api_keys:\n  %s: {hash: %s}\n# the key, for the client, and nobody else: %s\n", c.args[1], hash, key)
+		return err
+	default:
 		return subcommandUsage("keygen")
 	}
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(c.stdout, "public key, for the principal's cryptosign in the file: %s\nprivate key, for the client, and nobody else: %s\n",
-		hex.EncodeToString(public), hex.EncodeToString(private.Seed()))
-	return err
 }

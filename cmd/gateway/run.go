@@ -203,6 +203,7 @@ func (g *gateway) api() httpapi.Config {
 		Bridge:         g.bridge,
 		Hooks:          g.hooks,
 		Realm:          g.cfg.Realm,
+		Auth:           g.cfg.httpAuth(),
 		OpenAPI:        wampgate.OpenAPI(),
 		Ready:          g.isReady,
 		Started:        g.isStarted,

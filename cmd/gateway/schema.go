@@ -133,8 +133,9 @@ func pruned(v any, path []string, wrong []problem) any {
 	}
 }
 
-// explain reports an error that has no causes.
+// explain reports an error, or those that it consists of.
 func (s *schema) explain(at place, e *jsonschema.ValidationError) {
+	about := s.at(e.SchemaURL)
 	for _, cause := range e.Causes {
 		s.explain(at, cause)
 	}
@@ -144,7 +145,6 @@ func (s *schema) explain(at place, e *jsonschema.ValidationError) {
 	for _, name := range e.InstanceLocation {
 		at = at.in(name)
 	}
-	about := s.at(e.SchemaURL)
 	switch k := e.ErrorKind.(type) {
 	case *kind.AdditionalProperties:
 		properties, _ := about["properties"].(map[string]any)
@@ -155,8 +155,6 @@ func (s *schema) explain(at place, e *jsonschema.ValidationError) {
 		for _, name := range k.Missing {
 			at.badKey("%q is missing", name)
 		}
-	case *kind.PropertyNames:
-		at.in(k.Property).badKey("the name does not fit; want %v", about["description"])
 	case *kind.Type:
 		at.bad("%s", typeMistake(k, about))
 	case *kind.Enum:
