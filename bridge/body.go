@@ -60,6 +60,30 @@ func ParseCall(body wampcore.Raw, as As) (CallRequest, error) {
 	return env.call()
 }
 
+// The options of the parts of a call: the first has all, the others say whether they are the last.
+var (
+	firstPartOptions = append([]string{"progress"}, callOptions...) //nolint:gochecknoglobals // a constant table
+	partOptions      = []string{"progress"}                         //nolint:gochecknoglobals // a constant table
+)
+
+// ParsePart takes a part of a call apart. It is the last one if it says so, by the option progress.
+func ParsePart(body wampcore.Raw, as As, first bool) (req CallRequest, final bool, err error) {
+	env, err := parse(body, as, "")
+	req.Payload = env.payload
+	if err != nil || len(env.options.Bytes) == 0 {
+		return req, false, err
+	}
+	known := partOptions
+	if first {
+		known = firstPartOptions
+	}
+	said, err := checkOptions(env.options, known, "progress")
+	if err == nil {
+		req.Options, err = env.options.CallOptions()
+	}
+	return req, said && !req.Options.Progress, optionsError(err)
+}
+
 // ParsePublish takes a publication's body apart. It is acknowledged unless it says otherwise.
 func ParsePublish(body wampcore.Raw, as As) (PublishRequest, error) {
 	env, err := parse(body, as, "")

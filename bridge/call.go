@@ -2,9 +2,11 @@ package bridge
 
 import (
 	"context"
+	"iter"
 	"sync"
 
 	"github.com/wampgate/wampgate/wampcore"
+	"github.com/wampgate/wampgate/wampcore/client"
 )
 
 // Call calls a procedure. What fails is a *wampcore.Error.
@@ -17,6 +19,29 @@ func (b *Bridge) Call(ctx context.Context, p Principal, procedure wampcore.URI, 
 	}
 	result, err := s.Call(ctx, procedure, req.Payload, req.Options)
 	return result, done(err)
+}
+
+// Exchange makes a call in parts, and yields its results as they come: progressive ones, then the final one, or an error. See
+// client.Session.Exchange.
+func (b *Bridge) Exchange(
+	ctx context.Context, p Principal, procedure wampcore.URI, parts func(context.Context) iter.Seq[client.Part], opts wampcore.CallOptions,
+) iter.Seq2[client.Part, error] {
+	return func(yield func(client.Part, error) bool) {
+		ctx, trace, done := b.observe(ctx, Operation{Calling, procedure}, Trace{})
+		opts.Custom = trace.in(opts.Custom)
+		s, err := b.session(ctx, p)
+		if err != nil {
+			yield(client.Part{}, done(err))
+			return
+		}
+		for part, e := range s.Exchange(ctx, procedure, parts, opts) {
+			err = e
+			if !yield(part, e) {
+				break
+			}
+		}
+		_ = done(err)
+	}
 }
 
 // Called is what became of one call of a batch.

@@ -266,6 +266,7 @@ func (a *api) around(next http.Handler) http.Handler {
 			r = a.cfg.Observer.Begin(r)
 		}
 		rec := &recorder{ResponseWriter: w}
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // a stream before it on the connection may have left one
 		a.boundUnread(rec, r)
 		defer a.ended(r, facts, rec)
 		defer func() {

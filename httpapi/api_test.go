@@ -26,6 +26,7 @@ import (
 
 func TestMain(m *testing.M) {
 	decodeBodies()
+	decodeLines()
 	goleak.VerifyTestMain(m)
 }
 

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/wampcore"
@@ -13,9 +14,15 @@ func (a *api) call(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	as, err := a.wanted(r, encodings)
-	if err != nil {
+	as, err := a.wanted(r, encodingsStreams)
+	switch {
+	case err != nil:
 		return err
+	case finished(r, as.answer.format):
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	case as.body == jsonLines:
+		return a.exchange(w, r, procedure, &as)
 	}
 	body, err := a.body(w, r, as.body)
 	if err != nil {
@@ -31,6 +38,9 @@ func (a *api) call(w http.ResponseWriter, r *http.Request) error {
 	}
 	req.Options.Timeout = 0 // the deadline's
 	req.Options.Custom = traced(r, req.Options.Custom)
+	if f := as.answer.format; f == eventStream || f == jsonLines {
+		return a.callInParts(timeout, w, r, procedure, &as, req)
+	}
 	return a.once(w, r, &as, body, func(ctx context.Context) (reply, error) {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
@@ -40,6 +50,18 @@ func (a *api) call(w http.ResponseWriter, r *http.Request) error {
 		}
 		return as.result(payload), nil
 	})
+}
+
+// callInParts makes a call whose results are answered as they come.
+func (a *api) callInParts(
+	timeout time.Duration, w http.ResponseWriter, r *http.Request, procedure wampcore.URI, as *wanted, req bridge.CallRequest,
+) error {
+	if len(r.Header[idempotencyKey]) > 0 {
+		return errKeyOfStream()
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	return a.progress(w, r, as, a.cfg.Bridge.Exchange(ctx, a.principal(r), procedure, whole(req.Payload), req.Options), cancel)
 }
 
 // result returns the answer to a call.

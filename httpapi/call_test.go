@@ -43,6 +43,11 @@ func decodeBodies() {
 	}
 }
 
+func decodeLines() {
+	openapi3filter.RegisterBodyDecoder("application/jsonl", openapi3filter.FileBodyDecoder)
+	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.FileBodyDecoder)
+}
+
 func toJSON(e wampcore.Encoding, b []byte) []byte {
 	return bridge.Transcode(wampcore.Raw{Encoding: e, Bytes: b}, wampcore.JSON)
 }

@@ -249,4 +249,4 @@ func quality(ranges []mediaRange, name string) (q int, exact bool) {
 }
 
 // acceptPost is what a body may be.
-const acceptPost = "application/json, application/cbor, application/msgpack"
+const acceptPost = "application/json, application/cbor, application/msgpack, application/jsonl"

@@ -143,6 +143,10 @@ func asProblem(err error) *problem {
 		p := wampProblem(&wampcore.Error{URI: wampcore.ErrUnavailable, Message: err.Error()})
 		p.refusal = refusedSessions
 		return p
+	case errors.Is(err, client.ErrSlow):
+		p := newProblem(http.StatusServiceUnavailable, "the results came faster than they were read")
+		p.Outcome = unknown
+		return p
 	case errors.Is(err, bridge.ErrDraining):
 		p := wampProblem(&wampcore.Error{URI: wampcore.CloseSystemShutdown, Message: err.Error()})
 		p.Outcome = notExecuted // it was refused, not cut off

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -54,7 +55,7 @@ func (a *api) body(w http.ResponseWriter, r *http.Request, kind format) (wampcor
 		return wampcore.Raw{}, err
 	}
 	if kind < formatJSON || kind > formatCBOR {
-		return wampcore.Raw{}, unsupported("send the body as Content-Type: application/json, application/cbor or application/msgpack")
+		return wampcore.Raw{}, unsupported("send the body as Content-Type: application/json, application/cbor or application/msgpack; a call may be in parts, as application/jsonl")
 	}
 	return wampcore.Raw{Encoding: kind.encoding(), Bytes: b}, nil
 }
@@ -68,12 +69,16 @@ func (a *api) bytes(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	_ = rc.SetReadDeadline(time.Now().Add(a.cfg.BodyTimeout)) // not every test's writer has one
 	b, err := a.read(w, r)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		p := newProblem(http.StatusRequestTimeout, "the body did not come in time")
-		p.header = http.Header{"Connection": {"close"}}
-		return nil, p
+		return nil, errLateBody()
 	}
 	_ = rc.SetReadDeadline(time.Time{})
 	return b, err
+}
+
+func errLateBody() *problem {
+	p := newProblem(http.StatusRequestTimeout, "the body did not come in time")
+	p.header = http.Header{"Connection": {"close"}}
+	return p
 }
 
 func unsupported(detail string) *problem {
@@ -95,16 +100,7 @@ func (a *api) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	} else if b, err = io.ReadAll(io.LimitReader(body, a.cfg.MaxBody+1)); int64(len(b)) > a.cfg.MaxBody {
 		err = &http.MaxBytesError{Limit: a.cfg.MaxBody}
 	}
-	return b, badRead(err)
-}
-
-// badRead tells a body that broke off from our own faults.
-func badRead(err error) error {
-	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
-	if err == nil || tooLarge || errors.Is(err, os.ErrDeadlineExceeded) {
-		return err
-	}
-	return newProblem(http.StatusBadRequest, "the body cannot be read: "+err.Error())
+	return b, body.failed(err)
 }
 
 // inflater reads a body, inflated if it is compressed.
@@ -114,6 +110,19 @@ type inflater struct {
 	plain bool
 }
 
+// failed tells a body that cannot be read, or whose client hung up, from our own faults.
+func (f inflater) failed(err error) error {
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case err == nil, tooLarge, errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	case f.plain && errors.Is(err, io.ErrUnexpectedEOF):
+		return context.Canceled
+	default:
+		return newProblem(http.StatusBadRequest, "the body cannot be read: "+err.Error())
+	}
+}
+
 func (a *api) inflated(body io.Reader, r *http.Request) (inflater, error) {
 	switch encoding := strings.Join(r.Header["Content-Encoding"], ", "); strings.ToLower(encoding) {
 	case "", "identity":
@@ -121,7 +130,7 @@ func (a *api) inflated(body io.Reader, r *http.Request) (inflater, error) {
 	case "gzip", "x-gzip":
 		z, err := gzip.NewReader(body)
 		if err != nil {
-			return inflater{}, badRead(err)
+			return inflater{}, inflater{}.failed(err)
 		}
 		return inflater{z, false}, nil
 	default:

@@ -47,12 +47,12 @@ type Part struct {
 	Final   bool
 }
 
-// errPartsOverflow ends a call whose results come faster than they are taken.
-var errPartsOverflow = errors.New("client: progressive results come faster than they are taken")
+// ErrSlow is why a call ends whose results come faster than they are taken.
+var ErrSlow = errors.New("client: progressive results come faster than they are taken")
 
 // CallParts calls a procedure and yields its results as they come: progressive ones, then the final one, or an error. To
-// stop taking them, or the end of ctx, cancels the call. At most Config.EventQueue results wait to be taken; one more
-// ends the call with an error.
+// stop taking them, or the end of ctx, cancels the call. At most Config.EventQueue results of Config.PartBytes wait to be
+// taken; one more ends the call with ErrSlow.
 func (s *Session) CallParts(
 	ctx context.Context, procedure wampcore.URI, p wampcore.Payload, opts wampcore.CallOptions,
 ) iter.Seq2[Part, error] {
@@ -124,11 +124,12 @@ func (s *Session) receiveParts(ctx context.Context, req *pending, yield func(Par
 	for {
 		select {
 		case p := <-req.parts:
+			req.bytes.Add(-int64(p.Size()))
 			if !yield(Part{Payload: p}, nil) {
 				return
 			}
 		case a := <-req.answer:
-			for len(req.parts) > 0 && !errors.Is(a.err, errPartsOverflow) { // they came before it
+			for len(req.parts) > 0 && !errors.Is(a.err, ErrSlow) { // they came before it
 				if !yield(Part{Payload: <-req.parts}, nil) {
 					return
 				}
@@ -154,15 +155,19 @@ func (s *Session) progress(m *wampcore.Result) {
 		s.mu.Unlock()
 		return // it was not asked for, or not any more
 	}
-	select {
-	case p.parts <- m.Payload.Take():
-		s.mu.Unlock()
-		return
-	default:
-		delete(s.pending, m.Request)
-		p.answer <- answer{err: errPartsOverflow}
-		s.settle()
+	size := int64(m.Payload.Size())
+	if waiting := p.bytes.Load(); waiting == 0 || waiting+size <= int64(s.cfg.PartBytes) {
+		p.bytes.Add(size)
+		select {
+		case p.parts <- m.Payload.Take():
+			s.mu.Unlock()
+			return
+		default:
+		}
 	}
+	delete(s.pending, m.Request)
+	p.answer <- answer{err: ErrSlow}
+	s.settle()
 	s.mu.Unlock()
 	s.out.put(&wampcore.Cancel{Request: m.Request, Mode: wampcore.CancelKillNoWait})
 }

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -162,6 +163,34 @@ func TestResultsThatAreNotTakenEndTheCall(t *testing.T) {
 			last = err
 		}
 		if last == nil || n > 20 {
+			t.Errorf("got %d results, then %v", n, last)
+		}
+	})
+}
+
+func TestProgressiveResultsThatWaitAreBoundedInBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRouter(t)
+		callee, caller := join(t, r.Dial(), client.Config{}), join(t, r.Dial(), client.Config{PartBytes: 3000})
+		ended := make(chan struct{})
+		large := args(`["` + strings.Repeat("x", 1000) + `"]`)
+		_, err := callee.Register(t.Context(), "p", func(ctx context.Context, inv *client.Invocation) (wampcore.Payload, error) {
+			defer close(ended)
+			for ctx.Err() == nil {
+				_ = inv.Progress(ctx, large)
+			}
+			return wampcore.Payload{}, ctx.Err()
+		}, wampcore.RegisterOptions{})
+		expectErr(t, err, nil)
+		n := 0
+		var last error
+		for _, err := range caller.CallParts(t.Context(), "p", number(0), wampcore.CallOptions{}) {
+			if n++; n == 1 {
+				<-ended
+			}
+			last = err
+		}
+		if !errors.Is(last, client.ErrSlow) || n > 5 {
 			t.Errorf("got %d results, then %v", n, last)
 		}
 	})

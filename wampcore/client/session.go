@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
@@ -32,13 +33,16 @@ type Config struct {
 	// EventQueue bounds the events of one subscription that wait for their handlers (default 1024); an overflow ends the
 	// session.
 	EventQueue int
+	// PartBytes bounds the progressive results of one call that wait to be taken (default 4 MiB; one always may). EventQueue bounds
+	// their number. An overflow ends the call.
+	PartBytes int
 	// OnRevoked is told of subscriptions and registrations that the router takes away, by the reader: it must not wait.
 	OnRevoked func(kind wampcore.MessageType, d wampcore.RevokedDetails) // TypeSubscribe or TypeRegister; optional
 }
 
 func (c Config) withDefaults() Config {
 	for _, d := range []struct{ v, def *int }{
-		{&c.Concurrency, new(64)}, {&c.Backlog, new(1024)}, {&c.EventQueue, new(1024)},
+		{&c.Concurrency, new(64)}, {&c.Backlog, new(1024)}, {&c.EventQueue, new(1024)}, {&c.PartBytes, new(4 << 20)},
 	} {
 		if *d.v <= 0 {
 			*d.v = *d.def
@@ -80,6 +84,7 @@ type pending struct {
 	answer chan answer            // of size 1
 	accept func(wampcore.Message) // called by the reader before the answer is passed on; may be nil
 	parts  chan wampcore.Payload  // progressive results; nil if none were asked for
+	bytes  atomic.Int64           // of those that wait
 	undo   func(wampcore.Message) // called instead of accept if nobody waits any more; nil: there is nothing to undo
 	given  bool                   // given up, and kept for undo
 }
