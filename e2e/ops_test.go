@@ -498,7 +498,19 @@ func TestMetricsTellWhatWasDone(t *testing.T) {
 	post(t, o.base+"/v1/call/com.example.nobody", ``)
 	post(t, o.base+"/v1/publish/com.example.news", ``)
 	curl(t, o.base+"/metrics")
+	slow := join(t, o.base, wampcore.JSON)
+	slow.subscribe(1, "com.example.news")
 	for name, want := range map[string]float64{
+		`wampgate_sessions{serializer="cbor",transport="websocket"}`:                              1,
+		`wampgate_sessions{serializer="json",transport="websocket"}`:                              1,
+		`wampgate_sessions{serializer="",transport="pipe"}`:                                       1,
+		`wampgate_sessions_joined_total`:                                                          3,
+		`wampgate_registrations`:                                                                  1,
+		`wampgate_subscriptions`:                                                                  1,
+		`wampgate_calls_total{result="ok"}`:                                                       3,
+		`wampgate_calls_total{result="no_such_procedure"}`:                                        1,
+		`wampgate_publications_total`:                                                             1,
+		`wampgate_queue_bytes`:                                                                    0,
 		`wampgate_http_requests_total{code="200",method="POST",route="/v1/call/{procedure}"}`:     3,
 		`wampgate_http_requests_total{code="404",method="POST",route="/v1/call/{procedure}"}`:     1,
 		`wampgate_http_requests_total{code="404",method="GET",route=""}`:                          1,

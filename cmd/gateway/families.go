@@ -1,13 +1,25 @@
 package main
 
-import "slices"
+import (
+	"maps"
+	"slices"
+
+	"github.com/wampgate/wampgate/bridge"
+	"github.com/wampgate/wampgate/httpapi"
+	"github.com/wampgate/wampgate/router"
+)
 
 // snapshot is what was counted at one moment.
 type snapshot struct {
 	build                  build
 	phase                  phase
 	reloads, failedReloads int64
+	stale                  bool // the last attempt to read the configuration failed
 	inFlight               int64
+	router                 *router.Stats // nil: it is elsewhere
+	http                   httpapi.Stats
+	bridge                 bridge.Stats
+	hooks                  []bridge.HookStats
 }
 
 var (
@@ -35,7 +47,14 @@ var (
 
 // families are all metrics of the gateway's own, in the order of docs/metrics.md.
 func families() []family {
-	return slices.Concat(gatewayFamilies(), httpFamilies())
+	return slices.Concat(gatewayFamilies(), httpFamilies(), serviceFamilies(), hookFamilies(), routerFamilies())
+}
+
+// each emits a value for each of a map's keys, in their order.
+func each[N uint64 | int](emit emit, values map[string]N, labels ...string) {
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		emit(float64(values[key]), append(slices.Clone(labels), key)...)
+	}
 }
 
 func gatewayFamilies() []family {
@@ -66,7 +85,18 @@ func gatewayFamilies() []family {
 				emit(float64(s.failedReloads), "failure")
 			},
 		},
+		{
+			"config_stale", gauge, "Whether the last attempt to read the configuration again has failed, so that the old one is in force.", nil,
+			func(s *snapshot, emit emit) { emit(float64(boolean(s.stale))) },
+		},
 	}
+}
+
+func boolean(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func httpFamilies() []family {
@@ -80,5 +110,40 @@ func httpFamilies() []family {
 		operationDuration,
 		procedureDuration,
 		topicDuration,
+		{
+			"http_refusals_total", counter, "HTTP requests that were refused before anything was done for them, by why.",
+			[]string{"reason"},
+			func(s *snapshot, emit emit) { each(emit, s.http.Refused) },
+		},
+		{
+			"idempotency_requests_total", counter, "Requests with an Idempotency-Key that was known: replayed, refused since in_flight or mismatched.",
+			[]string{"result"},
+			func(s *snapshot, emit emit) {
+				i := s.http.Idempotency
+				each(emit, map[string]uint64{"replayed": i.Replayed, "in_flight": i.InFlight, "mismatched": i.Mismatched})
+			},
+		},
+		{
+			"idempotency_evictions_total", counter, "Answers to requests with an Idempotency-Key that were dropped before their time.", nil,
+			func(s *snapshot, emit emit) { emit(float64(s.http.Idempotency.Evicted)) },
+		},
+		{
+			"idempotency_answers", gauge, "Answers to requests with an Idempotency-Key that are kept.", nil,
+			func(s *snapshot, emit emit) { emit(float64(s.http.Idempotency.Entries)) },
+		},
+		{
+			"idempotency_bytes", gauge, "Memory of those answers.", nil,
+			func(s *snapshot, emit emit) { emit(float64(s.http.Idempotency.Bytes)) },
+		},
+		{
+			"inbound_webhooks_total", counter, "Deliveries of others' webhooks: published, duplicate or refused.",
+			[]string{"webhook", "result"},
+			func(s *snapshot, emit emit) {
+				for _, name := range slices.Sorted(maps.Keys(s.http.Inbound)) {
+					i := s.http.Inbound[name]
+					each(emit, map[string]uint64{"published": i.Published, "duplicate": i.Duplicates, "refused": i.Refused}, name)
+				}
+			},
+		},
 	}
 }

@@ -52,6 +52,7 @@ type metrics struct {
 	take     func() snapshot // of what the packages count
 	inFlight atomic.Int64
 	reloaded struct{ well, badly atomic.Int64 }
+	stale    atomic.Bool
 
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
@@ -103,7 +104,7 @@ func (m *metrics) Describe(chan<- *prometheus.Desc) {}
 // Collect tells what the packages have counted.
 func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	s := m.take()
-	s.inFlight, s.reloads, s.failedReloads = m.inFlight.Load(), m.reloaded.well.Load(), m.reloaded.badly.Load()
+	s.inFlight, s.reloads, s.failedReloads, s.stale = m.inFlight.Load(), m.reloaded.well.Load(), m.reloaded.badly.Load(), m.stale.Load()
 	for _, f := range families() {
 		if f.read == nil {
 			continue
@@ -119,8 +120,9 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// reloads counts one.
+// reload counts one.
 func (m *metrics) reload(err error) {
+	m.stale.Store(err != nil)
 	if err != nil {
 		m.reloaded.badly.Add(1)
 		return

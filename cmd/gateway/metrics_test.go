@@ -17,6 +17,7 @@ import (
 
 	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/httpapi"
+	"github.com/wampgate/wampgate/router"
 	"github.com/wampgate/wampgate/wampcore"
 	"github.com/wampgate/wampgate/wampcore/client"
 )
@@ -47,6 +48,36 @@ func wantMetrics(t *testing.T, got string, lines ...string) {
 			}
 			t.Errorf("want %s, got\n%s", line, strings.Join(near, ""))
 		}
+	}
+}
+
+func TestWhatPackagesCountIsTold(t *testing.T) {
+	m := newMetrics(func() snapshot {
+		return snapshot{
+			router: &router.Stats{
+				Sessions:   map[router.SessionKind]int{{Transport: "websocket", Serializer: "cbor"}: 3, {Transport: "pipe"}: 1},
+				QueueBytes: 7, SlowConsumers: 2, Calls: map[string]uint64{"ok": 5}, Refusals: map[string]uint64{"rate": 4},
+			},
+			http: httpapi.Stats{Refused: map[string]uint64{"draining": 6}, Inbound: map[string]httpapi.InboundStats{"github": {Published: 8}}},
+			hooks: []bridge.HookStats{
+				{Name: "a", Realm: "r", Origin: bridge.MadeByConfiguration, Kind: "procedure", State: bridge.HookReady, HookCounts: bridge.HookCounts{Answered: 9}},
+				{Name: "secret", Realm: "r", Origin: bridge.MadeByREST, Kind: "procedure", State: bridge.HookReady},
+			},
+		}
+	}, nil, nil)
+	got := scrape(t, m.handler())
+	wantMetrics(t, got,
+		`wampgate_sessions{serializer="cbor",transport="websocket"} 3`, `wampgate_sessions{serializer="",transport="pipe"} 1`,
+		`wampgate_queue_bytes 7`, `wampgate_slow_consumers_total 2`, `wampgate_calls_total{result="ok"} 5`,
+		`wampgate_refusals_total{reason="rate"} 4`, `wampgate_http_refusals_total{reason="draining"} 6`,
+		`wampgate_inbound_webhooks_total{result="published",webhook="github"} 8`,
+		`wampgate_hook_calls_total{hook="a",realm="r",result="answered"} 9`, `wampgate_hooks{kind="procedure",state="ready"} 2`,
+	)
+	if strings.Contains(got, "secret") {
+		t.Error("a hook that a principal made has a label")
+	}
+	if got := scrape(t, newMetrics(func() snapshot { return snapshot{} }, nil, nil).handler()); strings.Contains(got, "wampgate_sessions") {
+		t.Error("a router elsewhere has sessions here")
 	}
 }
 

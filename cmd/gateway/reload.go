@@ -45,6 +45,7 @@ func (g *gateway) reload() []string {
 	if err == nil && g.router != nil {
 		err = g.router.Reconfigure(cfg.realms())
 	}
+	g.metrics.reload(err)
 	if err != nil {
 		for _, line := range mistakes(err) {
 			g.log.Error().Str("error", line).Msg("the configuration is not good; the old one stays")

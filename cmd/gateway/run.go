@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,6 +36,7 @@ type gateway struct {
 	router *router.Router // nil where there is one elsewhere
 	bridge *bridge.Bridge
 	hooks  *bridge.Hooks
+	face   atomic.Pointer[httpapi.Handler] // nil until it is served
 	certs  []*certificates
 
 	life    life
@@ -105,7 +107,7 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 		levels:  newLevels(zerolog.Level(cfg.LogLevel), log),
 	}
 	program := thisBuild()
-	g.metrics = newMetrics(func() snapshot { return snapshot{build: program, phase: g.life.phase()} }, cfg.MetricsProcedures, cfg.MetricsTopics)
+	g.metrics = newMetrics(func() snapshot { return g.snapshot(program) }, cfg.MetricsProcedures, cfg.MetricsTopics)
 	streams := bridge.Config{
 		StreamEvents: int(cfg.StreamQueueEvents), StreamBytes: int(cfg.StreamQueueBytes), Observer: operations{g.metrics},
 	}
@@ -189,6 +191,19 @@ func (g *gateway) only(name string, next http.Handler) http.Handler {
 	})
 }
 
+// snapshot is what was counted.
+func (g *gateway) snapshot(program build) snapshot {
+	s := snapshot{build: program, phase: g.life.phase(), bridge: g.bridge.Stats(), hooks: g.hooks.Stats()}
+	if face := g.face.Load(); face != nil {
+		s.http = face.Stats()
+	}
+	if g.router != nil {
+		stats := g.router.Stats()
+		s.router = &stats
+	}
+	return s
+}
+
 // isReady is what /readyz tells.
 func (g *gateway) isReady() bool {
 	return g.life.phase() == serving && (g.router != nil || g.bridge.Up(bridge.Principal{Realm: g.cfg.Realm}))
@@ -238,6 +253,7 @@ func (g *gateway) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	g.face.Store(handler)
 	for _, e := range g.cfg.entrances() {
 		if err := g.open(ctx, handler, &e); err != nil {
 			return err
