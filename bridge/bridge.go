@@ -18,9 +18,10 @@ var ErrDraining = errors.New("the gateway shuts down")
 // Config says how the bridge reaches a router. Dial is required.
 type Config struct {
 	Dial         func(ctx context.Context, p Principal) (wampcore.Transport, error)
-	Shared       bool // the streams of a principal share a session, as is right for a router elsewhere; else each has its own
-	StreamEvents int  // that wait for one stream's reader; default 1024
-	StreamBytes  int  // the same in bytes; default 4 MiB
+	Login        Login // of all its sessions; default: anonymous
+	Shared       bool  // the streams of a principal share a session, as is right for a router elsewhere; else each has its own
+	StreamEvents int   // that wait for one stream's reader; default 1024
+	StreamBytes  int   // the same in bytes; default 4 MiB
 	// Grace is for how long an HTTP service whose invocation stream broke may come back to it; default 5 s.
 	Grace time.Duration
 
@@ -81,8 +82,6 @@ func New(cfg Config) *Bridge {
 	return b
 }
 
-const agent = "wampgate-http"
-
 // own opens a session for one purpose.
 func (b *Bridge) own(ctx context.Context, p Principal, change ...func(*client.Config)) (*client.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
@@ -91,7 +90,7 @@ func (b *Bridge) own(ctx context.Context, p Principal, change ...func(*client.Co
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", client.ErrDown, err)
 	}
-	cfg := client.Config{Realm: p.Realm, Agent: agent}
+	cfg := b.cfg.Login.session(p)
 	for _, f := range change {
 		f(&cfg)
 	}

@@ -31,6 +31,7 @@ var (
 // HooksConfig says what hooks may do. Dial and Egress are required.
 type HooksConfig struct {
 	Dial     func(ctx context.Context, p Principal) (wampcore.Transport, error)
+	Login    Login   // of their sessions; default: anonymous
 	Egress   *Egress // of hooks that are configured, or discovered
 	REST     *Egress // of those that principals make; default: Egress
 	Log      zerolog.Logger
@@ -504,9 +505,11 @@ func (h *hook) resume(before *hook) {
 
 // start opens the hook's session and begins to work.
 func (h *hook) start() {
+	session := h.hooks.cfg.Login.session(h.principal)
+	session.Concurrency, session.Backlog = h.Concurrency, h.Queue
 	cfg := client.RedialConfig{
 		Dial:    func(ctx context.Context) (wampcore.Transport, error) { return h.hooks.cfg.Dial(ctx, h.principal) },
-		Session: client.Config{Realm: h.principal.Realm, Agent: agent, Concurrency: h.Concurrency, Backlog: h.Queue},
+		Session: session,
 		Timeout: joinTimeout,
 		OnDown:  func(err error) { h.log.Debug().Err(err).Msg("a hook has no session") },
 		OnRestored: func(_ *client.Standing, err error) {

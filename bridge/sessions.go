@@ -78,7 +78,7 @@ func (b *Bridge) shared(u use) (*shared, error) {
 func (b *Bridge) redialer(u use) *client.Redialer {
 	cfg := client.RedialConfig{
 		Dial:       func(ctx context.Context) (wampcore.Transport, error) { return b.cfg.Dial(ctx, u.Principal) },
-		Session:    client.Config{Realm: u.Realm, Agent: agent},
+		Session:    b.cfg.Login.session(u.Principal),
 		Timeout:    joinTimeout,
 		OnRestored: b.restored,
 		OnRevoked:  b.revoked,

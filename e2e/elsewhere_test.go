@@ -151,3 +151,38 @@ func TestRouterElsewhereThatIsNotTrustedOrHasNoSuchRealm(t *testing.T) {
 		t.Errorf("readyz is %d", got)
 	}
 }
+
+func TestGatewayLogsInToTheRouterElsewhere(t *testing.T) {
+	config := filepath.Join(directory(t), "wampgate.yaml")
+	replace(t, config, []byte(`
+realms:
+  realm1:
+    authentication: {ticket: {}, wampcra: {}}
+    principals:
+      shop: {role: service, ticket: t0k3n, wampcra: {secret: s3cr3t}}
+    roles:
+      service: {permissions: [{uri: "", match: prefix, allow: [call, register, publish, subscribe]}]}
+`))
+	_, at := serve(t, 1, "WAMPGATE_CONFIG="+config)
+	secret := filepath.Join(directory(t), "secret")
+	for method, text := range map[string]string{"ticket": "t0k3n\n", "wampcra": "s3cr3t"} {
+		replace(t, secret, []byte(text))
+		_, base := gateway(t, "WAMPGATE_UPSTREAM_URL="+at[0].RawSocket,
+			"WAMPGATE_UPSTREAM_AUTH="+method, "WAMPGATE_UPSTREAM_AUTHID=shop", "WAMPGATE_UPSTREAM_SECRET_FILE="+secret)
+		waitFor(t, func() bool { return status(t, base+"/readyz") == 200 })
+		if body, status := post(t, base+"/v1/call/wamp.session.list?result=value", `{"args":[["service"]]}`); status != "200" || body == "[]" {
+			t.Errorf("%s: got %s %s", method, status, body)
+		}
+		stream := start(t, nil, need(t, "curl"), "-sN", base+"/v1/subscribe/com.example.t")
+		stream.expect("wamp.ready")
+	}
+	replace(t, secret, []byte("wrong"))
+	near, base := gateway(t, "WAMPGATE_UPSTREAM_URL="+at[0].RawSocket,
+		"WAMPGATE_UPSTREAM_AUTH=ticket", "WAMPGATE_UPSTREAM_AUTHID=shop", "WAMPGATE_UPSTREAM_SECRET_FILE="+secret)
+	if line := near.expect("upstream is not there"); !strings.Contains(line, "authentication_denied") || strings.Contains(line, `"wrong"`) {
+		t.Error(line)
+	}
+	if got := status(t, base+"/readyz"); got != 503 {
+		t.Errorf("readyz is %d", got)
+	}
+}

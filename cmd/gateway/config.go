@@ -40,6 +40,9 @@ type config struct {
 	UpstreamCA           string       `env:"UPSTREAM_CA" help:"file with the CAs of that router's certificate, PEM; unset: the system's"`
 	UpstreamCert         string       `env:"UPSTREAM_CERT" help:"file with the certificate to show to it, PEM"`
 	UpstreamKey          string       `env:"UPSTREAM_KEY" help:"file with that certificate's key, PEM"`
+	UpstreamAuth         string       `env:"UPSTREAM_AUTH" help:"how to log in there: ticket, wampcra or scram; unset: as anonymous, or by that certificate"`
+	UpstreamAuthID       string       `env:"UPSTREAM_AUTHID" help:"authid to log in with"`
+	UpstreamSecretFile   string       `env:"UPSTREAM_SECRET_FILE" help:"file with the ticket, secret or password to log in with"`
 	Config               string       `env:"CONFIG" help:"the configuration file, YAML; what the environment sets wins over its settings"`
 
 	Hosts   []string `env:"HOSTS" help:"names, separated by commas, by which HTTP clients may address the gateway besides localhost and IP addresses; *.example.com covers subdomains"`

@@ -134,7 +134,7 @@ func (g *gateway) newHooks(streams bridge.Config) (*bridge.Hooks, error) {
 		return nil, err
 	}
 	hooks := bridge.NewHooks(bridge.HooksConfig{
-		Dial: streams.Dial, Egress: configured, REST: made, Log: g.log, Observer: streams.Observer, NoAnonymous: !g.cfg.isLocalOnly(),
+		Dial: streams.Dial, Login: streams.Login, Egress: configured, REST: made, Log: g.log, Observer: streams.Observer, NoAnonymous: !g.cfg.isLocalOnly(),
 		MaxAnswer: int(g.cfg.MaxBody),
 	})
 	err = hooks.Reconfigure(g.cfg.hooks())

@@ -116,6 +116,9 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 		if err != nil {
 			return nil, err
 		}
+		if streams.Login, err = cfg.login(); err != nil {
+			return nil, err
+		}
 		streams.Shared = true
 		streams.Dial = func(ctx context.Context, _ bridge.Principal) (wampcore.Transport, error) { return dial(ctx) }
 		streams.OnUp = func(p bridge.Principal) { log.Info().Str("realm", string(p.Realm)).Msg("upstream is there") }

@@ -10,7 +10,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/wampcore"
+	"github.com/wampgate/wampgate/wampcore/auth"
 	"github.com/wampgate/wampgate/wampcore/transport"
 )
 
@@ -20,10 +22,18 @@ func (c *config) validateUpstream(bad func(field, format string, args ...any)) {
 		bad("UpstreamCert", "it goes with %s", variable("UpstreamKey"))
 	}
 	if c.UpstreamURL == "" {
-		if c.UpstreamCA+c.UpstreamCert != "" {
+		if c.UpstreamCA+c.UpstreamCert+c.UpstreamAuth != "" {
 			bad("UpstreamURL", "set it, too")
 		}
 		return
+	}
+	switch {
+	case c.UpstreamAuth != "" && (c.UpstreamAuthID == "" || c.UpstreamSecretFile == ""):
+		bad("UpstreamAuth", "it goes with %s and %s", variable("UpstreamAuthID"), variable("UpstreamSecretFile"))
+	case c.UpstreamAuth == "" && c.UpstreamAuthID+c.UpstreamSecretFile != "":
+		bad("UpstreamAuth", "say how to log in: ticket, wampcra or scram")
+	case c.UpstreamAuth != "" && logins[c.UpstreamAuth] == nil:
+		bad("UpstreamAuth", "%q is no such method; want ticket, wampcra or scram", c.UpstreamAuth)
 	}
 	u, err := url.Parse(strings.TrimPrefix(c.UpstreamURL, "ws+"))
 	if err != nil || !slices.Contains([]string{"ws", "wss", "tcp", "tls", "unix"}, u.Scheme) || u.Host+u.Path+u.Opaque == "" {
@@ -50,6 +60,23 @@ func (c *config) upstream() (func(context.Context) (wampcore.Transport, error), 
 		cfg.TLS.Certificates = []tls.Certificate{cert}
 	}
 	return func(ctx context.Context) (wampcore.Transport, error) { return transport.Dial(ctx, c.UpstreamURL, cfg) }, nil
+}
+
+// logins are the ways to log in to the router elsewhere.
+var logins = map[string]func(secret string) auth.Method{ //nolint:gochecknoglobals // a constant table
+	"ticket": auth.Ticket, "wampcra": auth.CRA, "scram": auth.SCRAM,
+}
+
+// login returns whom the router elsewhere knows the gateway as.
+func (c *config) login() (bridge.Login, error) {
+	if c.UpstreamAuth == "" {
+		return bridge.Login{}, nil
+	}
+	secret, err := readSecret(c.UpstreamSecretFile)
+	if err != nil {
+		return bridge.Login{}, fmt.Errorf("%s: %w", variable("UpstreamSecretFile"), err)
+	}
+	return bridge.Login{AuthID: c.UpstreamAuthID, Methods: []auth.Method{logins[c.UpstreamAuth](secret)}}, nil
 }
 
 func readCAs(file string) (*x509.CertPool, error) {
