@@ -48,6 +48,10 @@ type Config struct {
 	Heartbeat      time.Duration // of event streams; default 15 s
 	WriteTimeout   time.Duration // of one write to an event stream; default 10 s
 
+	// Errors are the statuses of applications' errors: the exact URI counts, else the longest prefix, else the first wildcard. Those that
+	// none of them is for have 422. A callee's http_status wins.
+	Errors []ErrorStatus
+
 	// Answers to requests with an Idempotency-Key that are kept for those who ask again. One principal has a quarter of that.
 	IdempotencyAge     time.Duration // how long; default 10 min
 	IdempotencyEntries int           // default 10,000
@@ -96,6 +100,7 @@ type api struct {
 	cfg     Config
 	refused counters
 	answers *answers
+	errors  statuses
 	inbound map[string]*inbound
 }
 
@@ -103,6 +108,7 @@ type api struct {
 func New(cfg Config) (*Handler, error) {
 	a := &api{cfg: cfg.withDefaults()}
 	a.inbound = newInbounds(a.cfg.Inbound)
+	a.errors = newStatuses(a.cfg.Errors)
 	a.answers = newAnswers(a.cfg.IdempotencyEntries, a.cfg.IdempotencyBytes, a.cfg.IdempotencyAge)
 	protection := http.NewCrossOriginProtection()
 	for _, origin := range a.cfg.Origins {
@@ -239,8 +245,10 @@ func (a *api) handler(h func(http.ResponseWriter, *http.Request) error) http.Han
 	}
 }
 
-// asked has an anonymous client that may not do something say who it is.
+// asked gives an application's error the status that is configured, and has an anonymous client that may not do something say who it
+// is.
 func (a *api) asked(r *http.Request, p *problem) *problem {
+	a.errors.apply(p)
 	who, known := r.Context().Value(requesterKey{}).(*requester)
 	if known && who.AuthRole == "" && p.WAMP != nil && p.Status == http.StatusForbidden && len(a.cfg.Auth.Methods) > 0 &&
 		meanings[p.WAMP.Error].title == meanings[wampcore.ErrNotAuthorized].title {

@@ -36,8 +36,9 @@ type problem struct {
 	Outcome   outcome    `json:"outcome"`
 	RequestID string     `json:"request_id,omitempty"`
 
-	header  http.Header
-	refusal refusal
+	header      http.Header
+	refusal     refusal
+	application bool // the status of an application's error is to be looked up
 }
 
 type wampError struct {
@@ -176,15 +177,23 @@ func wampProblem(e *wampcore.Error) *problem {
 		_ = e.Payload.DecodeArgs(&p.Detail) // the first argument, if it is a text
 	}
 	if _, known := meanings[e.URI]; !known && !e.URI.Reserved() {
-		p.Status = callersStatus(e.Payload, p.Status)
+		p.Status = callersStatus(e.Payload, 0)
+		if p.application = p.Status == 0; p.application {
+			p.Status = m.status
+		}
 	}
+	p.complete()
+	return p
+}
+
+// complete adds the headers that a status has.
+func (p *problem) complete() {
 	switch p.Status {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		p.header.Set("Retry-After", "1")
 	case http.StatusUnauthorized:
 		p.header.Set("WWW-Authenticate", "Bearer")
 	}
-	return p
 }
 
 // callersStatus is the status that the callee asked for, with http_status among its error's kwargs.

@@ -25,6 +25,7 @@ type file struct {
 	Hooks     map[string]*hookSection        `json:"hooks"`
 	Listeners []*listenerSection             `json:"listeners"`
 	HTTP      *httpSection                   `json:"http"`
+	Calls     *callsSection                  `json:"calls"`
 	Inbound   map[string]*inboundSection     `json:"inbound"`
 
 	name    string
@@ -109,6 +110,7 @@ func (f *file) check(at place) {
 	for name, s := range f.Inbound {
 		s.check(name, f, at.in("inbound", name))
 	}
+	f.Calls.check(at.in("calls"))
 	f.checkHTTP(at)
 }
 

@@ -240,6 +240,7 @@ func (g *gateway) api() httpapi.Config {
 		UnreadTimeout:  g.cfg.HelloTimeout,
 		Inbound:        g.cfg.inbound(),
 	}
+	g.cfg.answers(&api)
 	if g.any(webSocket) {
 		api.WebSocket = g.only(webSocket, g.router.WebSocket(g.native()))
 	}
