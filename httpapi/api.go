@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -26,6 +27,7 @@ type Config struct {
 	WebSocket http.Handler  // for GET /ws; optional
 	LongPoll  http.Handler  // for POST /longpoll/…; optional
 	Auth      Auth          // who requests are from; default: everybody is anonymous
+	Limits    Limits        // of what requests may take
 	OpenAPI   []byte        // the document in YAML
 	Ready     func() bool   // for /readyz; default: always
 	Started   func() bool   // for /startupz; default: always
@@ -35,11 +37,16 @@ type Config struct {
 	Log       zerolog.Logger
 	AccessLog bool // requests are logged at level info, not debug
 
+	// TrustedProxies are the addresses and networks whose X-Forwarded-For is believed, or UnixProxies: what is counted and logged by
+	// address is the client's then. Default: nobody's.
+	TrustedProxies []string
+
 	Inbound map[string]Inbound // webhooks that are published, by name
 
 	OpsElsewhere   bool          // the probes and metrics are served by Ops, not by New
 	Hosts          []string      // names that requests may be for, beside localhost and IP addresses; *.example.com covers subdomains
-	Origins        []string      // origins of other sites that may send requests
+	Origins        []string      // of other sites, whose pages may send requests, read the answers (CORS), and open WebSockets
+	Credentials    bool          // the browser's own may come with those: client certificates, Basic
 	MaxBody        int64         // bytes; default 16 MiB
 	BodyTimeout    time.Duration // for a request's body to come; default 30 s
 	UnreadTimeout  time.Duration // for the rest of one that nobody reads; default 10 s
@@ -98,33 +105,51 @@ func (c Config) withDefaults() Config {
 
 type api struct {
 	cfg     Config
+	proxies proxies
+	limits  atomic.Pointer[Limits]
+	auth    atomic.Pointer[Auth]
+	ledger  *ledger
+	watched watched
+	tickets *tickets
 	refused counters
 	answers *answers
 	errors  statuses
 	inbound map[string]*inbound
 }
 
-// New returns the HTTP face.
-func New(cfg Config) (*Handler, error) {
-	a := &api{cfg: cfg.withDefaults()}
+func newAPI(cfg Config) (*api, error) {
+	a := &api{cfg: cfg.withDefaults(), ledger: newLedger(), tickets: newTickets()}
 	a.inbound = newInbounds(a.cfg.Inbound)
 	a.errors = newStatuses(a.cfg.Errors)
 	a.answers = newAnswers(a.cfg.IdempotencyEntries, a.cfg.IdempotencyBytes, a.cfg.IdempotencyAge)
-	protection := http.NewCrossOriginProtection()
-	for _, origin := range a.cfg.Origins {
-		if err := protection.AddTrustedOrigin(origin); err != nil {
-			return nil, fmt.Errorf("httpapi: %w", err)
-		}
+	a.reconfigure(cfg.Auth, cfg.Limits)
+	var err error
+	a.proxies, err = parseProxies(cfg.TrustedProxies)
+	return a, err
+}
+
+func (a *api) reconfigure(auth Auth, limits Limits) {
+	limits = limits.withDefaults(a.cfg.MaxBody)
+	a.auth.Store(&auth)
+	a.limits.Store(&limits)
+}
+
+// New returns the HTTP face.
+func New(cfg Config) (*Handler, error) {
+	a, err := newAPI(cfg)
+	if err != nil {
+		return nil, err
 	}
-	protection.SetDenyHandler(a.handler(func(http.ResponseWriter, *http.Request) error {
-		return refuse(http.StatusForbidden, refusedOrigin, "a page of another origin may not send this request")
-	}))
-	return &Handler{a.around(protection.Handler(a.routes())), a}, nil
+	guarded, err := a.origins(a.routes())
+	if err != nil {
+		return nil, err
+	}
+	return &Handler{a.around(guarded), a}, nil
 }
 
 // Ops returns the probes and metrics alone, for a listener of their own.
 func Ops(cfg Config) http.Handler {
-	a := &api{cfg: cfg.withDefaults()}
+	a := &api{cfg: cfg.withDefaults(), tickets: newTickets()}
 	r := chi.NewRouter()
 	a.probes(r)
 	return r
@@ -151,6 +176,7 @@ func (a *api) routes() chi.Router {
 		r.Get(prefix+"/register/{procedure}", a.handler(a.register))
 		r.Post(prefix+"/yield/{invocation}", a.handler(a.yield))
 		r.Post(prefix+"/error/{invocation}", a.handler(a.fail))
+		r.Post(prefix+"/ticket", a.handler(a.ticket))
 		r.Get(prefix+"/sessions", a.handler(a.sessions))
 		r.Get(prefix+"/sessions/{id}", a.handler(a.described(a.cfg.Bridge.Session)))
 		r.Delete(prefix+"/sessions/{id}", a.handler(a.kill))
@@ -167,8 +193,19 @@ func (a *api) routes() chi.Router {
 			r.Delete(prefix+"/hooks/{name}", a.handler(a.deleteHook))
 		}
 	}
+	a.native(r)
+	r.Post("/v1/inbound/{name}", a.handler(a.webhook)) // whose signature says who it is from
+	r.Get("/openapi.yaml", a.openAPI)
+	if !a.cfg.OpsElsewhere {
+		a.probes(r)
+	}
+	return r
+}
+
+// native are the ways in for native clients.
+func (a *api) native(r chi.Router) {
 	if a.cfg.WebSocket != nil {
-		r.With(a.admitted).Get("/ws", a.cfg.WebSocket.ServeHTTP)
+		r.With(a.admitted).Get("/ws", a.handler(a.webSocket))
 	}
 	if a.cfg.LongPoll != nil {
 		r.With(a.admitted).Post("/longpoll/open", a.cfg.LongPoll.ServeHTTP)
@@ -176,12 +213,6 @@ func (a *api) routes() chi.Router {
 			r.Post("/longpoll/{transport}/"+action, a.cfg.LongPoll.ServeHTTP)
 		}
 	}
-	r.Post("/v1/inbound/{name}", a.handler(a.webhook)) // whose signature says who it is from
-	r.Get("/openapi.yaml", a.openAPI)
-	if !a.cfg.OpsElsewhere {
-		a.probes(r)
-	}
-	return r
 }
 
 func (a *api) probes(r chi.Router) {
@@ -250,7 +281,7 @@ func (a *api) handler(h func(http.ResponseWriter, *http.Request) error) http.Han
 func (a *api) asked(r *http.Request, p *problem) *problem {
 	a.errors.apply(p)
 	who, known := r.Context().Value(requesterKey{}).(*requester)
-	if known && who.AuthRole == "" && p.WAMP != nil && p.Status == http.StatusForbidden && len(a.cfg.Auth.Methods) > 0 &&
+	if known && who.AuthRole == "" && p.WAMP != nil && p.Status == http.StatusForbidden && len(a.auth.Load().Methods) > 0 &&
 		meanings[p.WAMP.Error].title == meanings[wampcore.ErrNotAuthorized].title {
 		p.Status = http.StatusUnauthorized
 	}
@@ -268,8 +299,11 @@ func (a *api) around(next http.Handler) http.Handler {
 			id = fmt.Sprintf("%014x", uint64(wampcore.NewID()))
 		}
 		w.Header().Set("X-Request-Id", id)
+		w.Header().Set("Referrer-Policy", "no-referrer") // addresses may have tickets
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 		facts := &facts{id: id, began: time.Now()}
 		r = r.WithContext(context.WithValue(r.Context(), factsKey{}, facts))
+		r.RemoteAddr = a.proxies.client(r)
 		if a.cfg.Observer != nil {
 			r = a.cfg.Observer.Begin(r)
 		}

@@ -53,14 +53,29 @@ type CredentialsError struct{ Detail string }
 // Error returns the text.
 func (e *CredentialsError) Error() string { return e.Detail }
 
-// errExpired is the cause of the end of a request whose credentials are not good any more.
-var errExpired = errors.New("the credentials of the stream have expired")
+// farewell is why the gateway itself ends a stream: the cause of its context's end, and what wamp.bye says.
+type farewell string
+
+// Error returns the reason.
+func (f farewell) Error() string { return string(f) }
+
+// data is what wamp.bye has.
+func (f farewell) data() []byte { return []byte(`{"reason":"` + string(f) + `"}`) }
+
+// Why streams end that had nothing wrong with them.
+const (
+	errExpired farewell = "the credentials of the stream have expired"
+	errRevoked farewell = "the credentials of the stream were taken back"
+)
 
 // requester is who a request is from, in the realm that its path names.
 type requester struct {
 	bridge.Principal
 
-	expires time.Time // zero: never
+	expires time.Time     // zero: never
+	source  *http.Request // whose credentials they are
+	limit   Limit
+	account *account
 }
 
 type requesterKey struct{}
@@ -78,25 +93,31 @@ func requesterOf(r *http.Request) *requester {
 func (a *api) principal(r *http.Request) bridge.Principal { return requesterOf(r).Principal }
 
 // identified finds out who a request is from before its handler runs. A stream ends when the credentials do: the cause of its
-// context's end is errExpired then.
+// context's end is a farewell then.
 func (a *api) identified(next http.Handler) http.Handler {
 	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
-		who, err := a.identify(r)
+		kind := kindOf(r)
+		who, err := a.identify(r, kind)
 		if err != nil {
 			return err
 		}
+		release, err := a.admit(who, r, kind)
+		if err != nil {
+			return err
+		}
+		defer release()
 		ctx := context.WithValue(r.Context(), requesterKey{}, who)
-		if !who.expires.IsZero() && kindOf(r) == streams {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithDeadlineCause(ctx, who.expires, errExpired)
-			defer cancel()
+		if kind == streams {
+			var end func()
+			ctx, end = a.watched.add(ctx, who)
+			defer end()
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 		return nil
 	})
 }
 
-func (a *api) identify(r *http.Request) (*requester, error) {
+func (a *api) identify(r *http.Request, k kind) (*requester, error) {
 	realm := a.cfg.Realm
 	if hasParam(r, "realm") {
 		var err error
@@ -104,40 +125,61 @@ func (a *api) identify(r *http.Request) (*requester, error) {
 			return nil, err
 		}
 	}
-	grant, err := a.authenticate(r)
+	ticket, err := ticketOf(r, k == streams)
+	switch {
+	case err != nil:
+		return nil, err
+	case ticket != "":
+		return a.redeem(r, ticket, realm)
+	}
+	return a.requester(r, realm, a.authenticate)
+}
+
+// requester returns who a request's credentials say that it is from.
+func (a *api) requester(r *http.Request, realm wampcore.URI, authenticate func(*http.Request) (*Grant, error)) (*requester, error) {
+	grant, err := authenticate(r)
 	switch {
 	case err != nil:
 		return nil, err
 	case grant == nil:
-		return &requester{Principal: bridge.Principal{Realm: realm}}, nil
+		return &requester{Principal: bridge.Principal{Realm: realm}, source: r}, nil
 	}
 	p, ok := grant.In(realm, a.cfg.Realm)
 	if !ok {
 		return nil, refuse(http.StatusForbidden, refusedRealm, "these credentials are not for the realm "+string(realm))
 	}
-	return &requester{Principal: p, expires: grant.Expires}, nil
+	return &requester{Principal: p, expires: grant.Expires, source: r}, nil
 }
 
-// authenticate returns what the request's credentials are good for, nil if it has none and needs none.
+// authenticate returns what the request's credentials are good for, nil if it has none and needs none. An address that sends many
+// wrong ones is not listened to.
 func (a *api) authenticate(r *http.Request) (*Grant, error) {
 	sent := sentCredentials(r)
-	if len(a.cfg.Auth.Methods) == 0 {
+	if wait := a.heard(r); sent > 0 && wait > 0 {
+		return nil, tooMany(refusedFailures, "too many wrong credentials came from this address", wait)
+	}
+	grant, err := a.judge(r, sent)
+	if p, ok := errors.AsType[*problem](err); ok && p.refusal == refusedCredentials {
+		a.failed(r)
+	}
+	return grant, err
+}
+
+func (a *api) judge(r *http.Request, sent int) (*Grant, error) {
+	auth := a.auth.Load()
+	if len(auth.Methods) == 0 {
 		sent = 0 // there are no wrong ones
 	}
 	if sent > 1 {
 		return nil, refuse(http.StatusBadRequest, refusedCredentials, "send one Authorization or X-Api-Key header, not more")
 	}
-	for _, m := range a.cfg.Auth.Methods {
+	for _, m := range auth.Methods {
 		grant, err := m.Authenticate(r)
 		switch wrong, ok := errors.AsType[*CredentialsError](err); {
 		case ok:
 			return nil, a.unauthorized(r, refusedCredentials, wrong.Detail)
 		case err != nil:
-			a.cfg.Log.Error().Err(err).Str("request_id", requestID(r)).Msg("authentication could not be done")
-			p := refuse(http.StatusServiceUnavailable, refusedUndecided, "who sends this cannot be told now")
-			p.Retriable = true
-			p.header = http.Header{"Retry-After": {"5"}}
-			return nil, p
+			return nil, a.undecided(r, err)
 		case grant != nil:
 			return grant, nil
 		}
@@ -145,11 +187,20 @@ func (a *api) authenticate(r *http.Request) (*Grant, error) {
 	switch {
 	case sent > 0:
 		return nil, a.unauthorized(r, refusedCredentials, "these credentials are of no kind or issuer that this gateway knows")
-	case a.cfg.Auth.NoAnonymous:
+	case auth.NoAnonymous:
 		return nil, a.unauthorized(r, refusedAnonymous, "say who you are: "+a.teach())
 	default:
 		return nil, nil //nolint:nilnil // nobody in particular
 	}
+}
+
+// undecided is the answer where nobody can tell whether credentials are right.
+func (a *api) undecided(r *http.Request, err error) *problem {
+	a.cfg.Log.Error().Err(err).Str("request_id", requestID(r)).Msg("authentication could not be done")
+	p := refuse(http.StatusServiceUnavailable, refusedUndecided, "who sends this cannot be told now")
+	p.Retriable = true
+	p.header = http.Header{"Retry-After": {"5"}}
+	return p
 }
 
 // sentCredentials counts the headers that say who sends a request.
@@ -188,7 +239,7 @@ func (a *api) challenges(r *http.Request, why refusal) []string {
 
 func (a *api) schemes() []string {
 	var all []string
-	for _, m := range a.cfg.Auth.Methods {
+	for _, m := range a.auth.Load().Methods {
 		if s := m.Scheme(); s != "" && !slices.Contains(all, s) {
 			all = append(all, s)
 		}

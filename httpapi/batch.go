@@ -38,6 +38,11 @@ func (a *api) callEach(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	release, err := a.more(r, len(calls))
+	if err != nil {
+		return err
+	}
+	defer release()
 	timeout, err := a.timeout(r, 0)
 	if err != nil {
 		return err
@@ -70,6 +75,11 @@ func (a *api) publishEach(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	release, err := a.more(r, len(items))
+	if err != nil {
+		return err
+	}
+	defer release()
 	timeout, err := a.timeout(r, 0)
 	if err != nil {
 		return err

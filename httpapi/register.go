@@ -54,10 +54,10 @@ func (a *api) nextInvocations(r *http.Request, reader *bridge.OfferReader, s *st
 	switch {
 	case err == nil:
 	case r.Context().Err() != nil:
-		if err = context.Cause(r.Context()); errors.Is(err, errExpired) {
-			s.event("", "wamp.bye", []byte(`{"reason":"`+errExpired.Error()+`"}`))
+		if why := farewellOf(r); why != "" {
+			s.event("", "wamp.bye", why.data())
 		}
-		s.err = err
+		s.err = context.Cause(r.Context())
 		return
 	case errors.Is(err, context.DeadlineExceeded):
 		s.beat()

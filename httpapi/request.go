@@ -87,18 +87,19 @@ func unsupported(detail string) *problem {
 	return p
 }
 
-// read returns the body, inflated. Neither form of it may be larger than MaxBody.
+// read returns the body, inflated. Neither form of it may be larger than the sender's limit.
 func (a *api) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	body, err := a.inflated(http.MaxBytesReader(w, r.Body, a.cfg.MaxBody), r)
+	most := a.maxBody(r)
+	body, err := a.inflated(http.MaxBytesReader(w, r.Body, most), r)
 	if err != nil {
 		return nil, err
 	}
 	var b []byte
-	if n := r.ContentLength; n > 0 && n <= a.cfg.MaxBody && body.plain {
+	if n := r.ContentLength; n > 0 && n <= most && body.plain {
 		b = make([]byte, n)
 		_, err = io.ReadFull(body, b)
-	} else if b, err = io.ReadAll(io.LimitReader(body, a.cfg.MaxBody+1)); int64(len(b)) > a.cfg.MaxBody {
-		err = &http.MaxBytesError{Limit: a.cfg.MaxBody}
+	} else if b, err = io.ReadAll(io.LimitReader(body, most+1)); int64(len(b)) > most {
+		err = &http.MaxBytesError{Limit: most}
 	}
 	return b, body.failed(err)
 }

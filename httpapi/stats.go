@@ -60,6 +60,13 @@ const (
 	refusedDraining
 	refusedSessions
 	refusedSignature
+	refusedRate
+	refusedCalls
+	refusedStreams
+	refusedFailures
+	refusedTicket
+	refusedTickets
+	refusedQuery
 	refusals
 )
 
@@ -67,7 +74,7 @@ const (
 func (r refusal) String() string {
 	return [...]string{
 		"", "host", "origin", "headers", "body", "uri", "credentials", "anonymous", "undecided", "realm", "draining", "sessions",
-		"signature",
+		"signature", "rate", "calls", "streams", "failures", "ticket", "tickets", "query",
 	}[r]
 }
 

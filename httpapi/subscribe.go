@@ -49,9 +49,9 @@ func (a *api) next(r *http.Request, stream *bridge.Stream, s *streamWriter) {
 	switch {
 	case err == nil:
 		s.items(items)
-	case errors.Is(context.Cause(r.Context()), errExpired):
-		s.write([]byte("event: wamp.bye\ndata: {\"reason\":\"" + errExpired.Error() + "\"}\n\n"))
-		s.err = errExpired
+	case farewellOf(r) != "":
+		s.event("", "wamp.bye", farewellOf(r).data())
+		s.err = farewellOf(r)
 	case r.Context().Err() != nil:
 		s.err = r.Context().Err()
 	case errors.Is(err, context.DeadlineExceeded):

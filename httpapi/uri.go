@@ -60,9 +60,9 @@ func checkURI(uri wampcore.URI, match wampcore.Match) error {
 type kind uint8
 
 const (
-	others kind = iota
-	calls
+	calls kind = iota
 	streams
+	others
 )
 
 // kindOf tells by the route that the request took.

@@ -22,6 +22,7 @@ type Identity struct {
 
 	Extra   wampcore.Raw // WELCOME.Details.authextra, a dict; optional
 	Expires time.Time    // the session is ended then; the zero time: it is not
+	Realm   wampcore.URI // the only one that a peer that the program vouches for may join; empty: every
 
 	own bool // the router itself
 }
@@ -82,6 +83,9 @@ func (l *Login) Challenge(ctx context.Context, extra wampcore.Raw) (*wampcore.Au
 //nolint:contextcheck // no caller has one
 func (c *conn) authenticate(p *policy, m *wampcore.Hello, session wampcore.ID) (id Identity, method string, err error) {
 	if c.identity != nil { // the program vouches for it
+		if only := c.identity.Realm; only != "" && only != m.Realm {
+			return Identity{}, "", &wampcore.Error{URI: wampcore.ErrNotAuthorized, Message: "the peer is not let in to this realm"}
+		}
 		return c.identity.withDefaults("internal"), "", nil
 	}
 	method, a := p.authenticator(m.Details.AuthMethods, c.peer.Methods)

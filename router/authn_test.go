@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -182,6 +183,43 @@ func TestProgramVouchesForItsOwnPeers(t *testing.T) {
 		}
 		if err := s.Close(t.Context()); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+func TestPeerThatIsVouchedForInOneRealmIsLetInToNoOther(t *testing.T) {
+	guarded(t, map[string]router.Authenticator{"ticket": router.Anonymous{}}, func(g *guard) {
+		join := func(only wampcore.URI) error {
+			transport := g.r.DialAs(router.Identity{AuthID: "joe", AuthRole: "user", Realm: only})
+			s, err := client.Join(g.Context(), transport, client.Config{Realm: "realm1"})
+			if err == nil {
+				err = s.Close(g.Context())
+			}
+			return err
+		}
+		if err := join("realm1"); err != nil {
+			g.Error(err)
+		}
+		refusal, ok := errors.AsType[*wampcore.Error](join("realm2"))
+		if !ok || refusal.URI != wampcore.ErrNotAuthorized {
+			g.Errorf("got %v", refusal)
+		}
+	})
+}
+
+func TestSessionEndsWhenItsIdentityExpires(t *testing.T) {
+	minute := asked(func(context.Context, *router.Login) (router.Identity, error) {
+		return router.Identity{AuthID: "joe", AuthRole: "user", Expires: time.Now().Add(time.Minute)}, nil
+	})
+	guarded(t, map[string]router.Authenticator{"anonymous": minute}, func(g *guard) {
+		s, err := client.Join(g.Context(), g.r.Dial(), client.Config{Realm: "realm1"})
+		if err != nil {
+			g.Fatal(err)
+		}
+		began := time.Now()
+		<-s.Done()
+		if lived := time.Since(began); lived != time.Minute || !strings.Contains(s.Err().Error(), "expired") {
+			g.Errorf("it lived for %s and ended with %v", lived, s.Err())
 		}
 	})
 }

@@ -23,6 +23,14 @@ func methodsOf(ctx context.Context) []string {
 	return names
 }
 
+type identityKey struct{}
+
+// WithIdentity is for the context of a request that WebSocket serves: the peer has this identity without authentication. The program
+// vouches for it.
+func WithIdentity(ctx context.Context, id Identity) context.Context {
+	return context.WithValue(ctx, identityKey{}, &id)
+}
+
 // WebSocket returns a handler that accepts WebSocket peers. A session outlives its request: end sessions with Shutdown.
 func (r *Router) WebSocket(cfg transport.Config) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -34,8 +42,9 @@ func (r *Router) WebSocket(cfg transport.Config) http.Handler {
 		peer := Peer{
 			Transport: "websocket", Encoding: ws.Encoding(), Address: req.RemoteAddr, Methods: methodsOf(req.Context()),
 		}
+		id, _ := req.Context().Value(identityKey{}).(*Identity)
 		// The session runs on a goroutine of its own, which Shutdown waits for: returning frees net/http's buffers.
-		go func() { _ = r.Attach(ws, peer) }()
+		go func() { _ = r.attach(ws, peer, id) }()
 	})
 }
 

@@ -61,7 +61,7 @@ func New(cfg Config) (*Router, error) {
 // left in good order.
 func (r *Router) Attach(t wampcore.Transport, peer Peer) error { return r.attach(t, peer, nil) }
 
-// AttachAs is Attach for a peer that has this identity, in every realm, without authentication: the program vouches for it.
+// AttachAs is Attach for a peer that has this identity without authentication: the program vouches for it.
 func (r *Router) AttachAs(t wampcore.Transport, peer Peer, id Identity) error {
 	return r.attach(t, peer, &id)
 }
@@ -79,8 +79,7 @@ func (r *Router) attach(t wampcore.Transport, peer Peer, id *Identity) error {
 // Dial attaches an in-process peer, which is a peer like any other.
 func (r *Router) Dial() wampcore.Transport { return r.dial(nil) }
 
-// DialAs attaches an in-process peer that has this identity, in every realm, without authentication: the program vouches
-// for it.
+// DialAs attaches an in-process peer that has this identity without authentication: the program vouches for it.
 func (r *Router) DialAs(id Identity) wampcore.Transport { return r.dial(&id) }
 
 func (r *Router) dial(id *Identity) wampcore.Transport {

@@ -242,13 +242,25 @@ func (g *gateway) api() httpapi.Config {
 	}
 	g.cfg.answers(&api)
 	if g.any(webSocket) {
-		api.WebSocket = g.only(webSocket, g.router.WebSocket(g.native()))
+		api.WebSocket = g.only(webSocket, vouch(g.router.WebSocket(g.native())))
 	}
 	if g.any(longPoll) {
 		polls := g.router.LongPoll(g.native(), int(g.cfg.MaxConnections), int(g.cfg.MaxConnectionsPerAddress))
 		api.LongPoll = g.only(longPoll, polls)
 	}
 	return api
+}
+
+// vouch has the session of a WebSocket that was opened with a ticket be the one's who made that.
+func vouch(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p, expires, ok := httpapi.Vouched(r.Context()); ok {
+			r = r.WithContext(router.WithIdentity(r.Context(), router.Identity{
+				AuthID: p.AuthID, AuthRole: p.AuthRole, Method: p.Method, Provider: p.Provider, Realm: p.Realm, Expires: expires,
+			}))
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // listen opens the listeners and serves them.

@@ -1,0 +1,91 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/wampgate/wampgate/httpapi"
+)
+
+func crossOrigin(t *testing.T, f *face, method, path, origin string, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	req := httptest.NewRequestWithContext(t.Context(), method, "http://localhost"+path, nil)
+	req.Header.Set("Origin", origin)
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	rec := httptest.NewRecorder()
+	f.handler.ServeHTTP(rec, req)
+	return rec
+}
+
+const app = "https://app.example.com"
+
+func TestPagesOfNamedOriginsMaySendAndRead(t *testing.T) {
+	f := newFace(t, known, func(cfg *httpapi.Config) { cfg.Origins = []string{app} })
+	rec := crossOrigin(t, f, http.MethodOptions, "/v1/call/p", app,
+		"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type,wamp-timeout-ms")
+	h := rec.Header()
+	if rec.Code != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != app || h.Get("Access-Control-Allow-Methods") != "POST" ||
+		h.Get("Access-Control-Allow-Headers") != "authorization,content-type,wamp-timeout-ms" || h.Get("Access-Control-Allow-Credentials") != "" {
+		t.Errorf("preflight: got %d %v", rec.Code, h)
+	}
+	rec = crossOrigin(t, f, http.MethodPost, "/v1/call/p", app, as("joe")...)
+	h = rec.Header()
+	exposed := strings.ToLower(h.Get("Access-Control-Expose-Headers"))
+	if rec.Code != http.StatusNotFound || h.Get("Access-Control-Allow-Origin") != app || !strings.Contains(strings.Join(h.Values("Vary"), ","), "Origin") {
+		t.Errorf("got %d %v", rec.Code, h)
+	}
+	for _, name := range []string{"wamp-error", "wamp-cursor", "x-request-id", "retry-after"} {
+		if !strings.Contains(exposed, name) {
+			t.Errorf("%s is not exposed by %q", name, exposed)
+		}
+	}
+	if rec := crossOrigin(t, f, http.MethodGet, "/v1/sessions", app, as("mallory")...); rec.Header().Get("Access-Control-Allow-Origin") != app {
+		t.Error("a page cannot read why it was refused")
+	}
+}
+
+func TestPagesOfOtherOriginsMayNeither(t *testing.T) {
+	f := newFace(t, func(cfg *httpapi.Config) { cfg.Origins = []string{app} })
+	for _, origin := range []string{"https://evil.example", "http://app.example.com", app + ".evil.example", "https://app.example.com:444", "null"} {
+		rec := crossOrigin(t, f, http.MethodOptions, "/v1/call/p", origin, "Access-Control-Request-Method", "POST")
+		if rec.Header().Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%s: preflight says %v", origin, rec.Header())
+		}
+		if rec := crossOrigin(t, f, http.MethodPost, "/v1/publish/com.t", origin); rec.Code != http.StatusForbidden {
+			t.Errorf("%s may publish: %d", origin, rec.Code)
+		}
+		if rec := crossOrigin(t, f, http.MethodGet, "/v1/sessions", origin); rec.Header().Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%s may read", origin)
+		}
+	}
+	if f.handler.Stats().Refused["origin"] == 0 {
+		t.Error("nothing is counted")
+	}
+}
+
+func TestCORSIsOffUntilOriginsAreNamed(t *testing.T) {
+	f := newFace(t)
+	rec := crossOrigin(t, f, http.MethodOptions, "/v1/call/p", app, "Access-Control-Request-Method", "POST")
+	if rec.Code != http.StatusMethodNotAllowed || rec.Header().Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("got %d %v", rec.Code, rec.Header())
+	}
+}
+
+func TestCredentialsOfBrowsersAreForNamedOriginsAlone(t *testing.T) {
+	f := newFace(t, func(cfg *httpapi.Config) { cfg.Origins, cfg.Credentials = []string{app}, true })
+	if rec := crossOrigin(t, f, http.MethodGet, "/v1/sessions", app); rec.Header().Get("Access-Control-Allow-Credentials") != "true" {
+		t.Errorf("got %v", rec.Header())
+	}
+	if rec := crossOrigin(t, f, http.MethodGet, "/v1/sessions", "https://evil.example"); rec.Header().Get("Access-Control-Allow-Credentials") != "" {
+		t.Errorf("got %v", rec.Header())
+	}
+	for _, cfg := range []httpapi.Config{{Credentials: true}, {Origins: []string{"*"}}, {Origins: []string{"https://*.example.com"}}, {Origins: []string{"app.example.com"}}} {
+		if _, err := httpapi.New(cfg); err == nil {
+			t.Errorf("%v is accepted", cfg.Origins)
+		}
+	}
+}

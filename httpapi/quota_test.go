@@ -1,0 +1,244 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/wampgate/wampgate/httpapi"
+	"github.com/wampgate/wampgate/wampcore"
+	"github.com/wampgate/wampgate/wampcore/client"
+)
+
+// expectTooMany wants a 429 with everything that belongs to one.
+func expectTooMany(t *testing.T, f *face, rec *httptest.ResponseRecorder, reason string) {
+	t.Helper()
+	seconds, err := strconv.Atoi(rec.Header().Get("Retry-After"))
+	if rec.Code != http.StatusTooManyRequests || err != nil || seconds < 1 || !strings.Contains(rec.Body.String(), `"retriable":true,"outcome":"not_executed"`) {
+		t.Errorf("got %d %v %s, want 429", rec.Code, rec.Header(), rec.Body)
+	}
+	if f.handler.Stats().Refused[reason] == 0 {
+		t.Errorf("nothing is counted under %s: %v", reason, f.handler.Stats().Refused)
+	}
+}
+
+func TestRateOfAPrincipalIsBounded(t *testing.T) {
+	f := newFace(t, known, func(cfg *httpapi.Config) {
+		cfg.Limits.Roles = map[string]httpapi.Limit{"user": {Rate: 0.001, Burst: 3}, "anonymous": {Rate: 0.001, Burst: 1}}
+		cfg.Limits.Principals = map[string]httpapi.Limit{"root": {Rate: -1}}
+	})
+	ask := func(header ...string) *httptest.ResponseRecorder {
+		return f.do(t, http.MethodGet, "/v1/sessions", "", header...)
+	}
+	for i := range 3 {
+		if rec := ask(as("joe")...); rec.Code != http.StatusOK {
+			t.Fatalf("request %d: got %d", i+1, rec.Code)
+		}
+	}
+	expectTooMany(t, f, ask(as("joe")...), "rate")
+	if rec := ask(); rec.Code != http.StatusOK {
+		t.Errorf("another is refused, too: %d", rec.Code)
+	}
+	expectTooMany(t, f, ask(), "rate")
+	for range 20 {
+		if rec := ask(as("root")...); rec.Code != http.StatusOK {
+			t.Fatalf("without a bound: got %d", rec.Code)
+		}
+	}
+}
+
+func TestBatchCountsAsManyRequestsAsItHas(t *testing.T) {
+	f := newFace(t, known, func(cfg *httpapi.Config) { cfg.Limits.Default = httpapi.Limit{Rate: 0.001, Burst: 5} })
+	body := `[{"procedure":"a"},{"procedure":"b"},{"procedure":"c"}]`
+	if rec := f.do(t, http.MethodPost, "/v1/call", body, as("joe")...); rec.Code != http.StatusOK {
+		t.Fatalf("got %d %s", rec.Code, rec.Body)
+	}
+	expectTooMany(t, f, f.do(t, http.MethodPost, "/v1/call", body, as("joe")...), "rate")
+}
+
+func TestBodyIsBoundedByRole(t *testing.T) {
+	f := newFace(t, known, func(cfg *httpapi.Config) {
+		cfg.Limits.Roles = map[string]httpapi.Limit{"user": {Body: 20}, "admin": {Body: 1 << 20}}
+	})
+	f.register(t, "p", func(context.Context, *client.Invocation) (wampcore.Payload, error) { return wampcore.Payload{}, nil })
+	long := `{"args":["` + strings.Repeat("x", 2000) + `"]}`
+	for _, c := range []struct {
+		body string
+		who  []string
+		want int
+	}{
+		{`{"args":["123456"]}`, as("joe"), 200},
+		{`{"args":["12345678901"]}`, as("joe"), 413},
+		{long, nil, 413},
+		{long, as("root"), 200},
+	} {
+		if rec := f.do(t, http.MethodPost, "/v1/call/p", c.body, c.who...); rec.Code != c.want {
+			t.Errorf("%d bytes of %v: got %d, want %d", len(c.body), c.who, rec.Code, c.want)
+		}
+	}
+	if n := f.handler.Stats().Refused["body"]; n != 2 {
+		t.Errorf("%d are counted, want 2", n)
+	}
+}
+
+func TestOpenCallsAreBounded(t *testing.T) {
+	f := newFace(t, known, func(cfg *httpapi.Config) { cfg.Limits.Default.Calls = 2 })
+	started, release := make(chan struct{}, 2), make(chan struct{})
+	f.register(t, "slow", func(context.Context, *client.Invocation) (wampcore.Payload, error) {
+		started <- struct{}{}
+		<-release
+		return wampcore.Payload{}, nil
+	})
+	done := make(chan int, 2)
+	for range 2 {
+		go func() { done <- f.do(t, http.MethodPost, "/v1/call/slow", "", as("joe")...).Code }()
+		<-started
+	}
+	expectTooMany(t, f, f.do(t, http.MethodPost, "/v1/call/slow", "", as("joe")...), "calls")
+	if rec := f.do(t, http.MethodPost, "/v1/call/nothing", "", as("root")...); rec.Code != http.StatusNotFound {
+		t.Errorf("another is refused, too: %d", rec.Code)
+	}
+	expectTooMany(t, f, f.do(t, http.MethodPost, "/v1/call", `[{"procedure":"a"},{"procedure":"b"},{"procedure":"c"}]`, as("root")...), "calls")
+	close(release)
+	for range 2 {
+		if code := <-done; code != http.StatusOK {
+			t.Errorf("got %d", code)
+		}
+	}
+	if rec := f.do(t, http.MethodPost, "/v1/call/nothing", "", as("joe")...); rec.Code != http.StatusNotFound {
+		t.Errorf("afterwards: got %d", rec.Code)
+	}
+}
+
+// open begins an event stream and waits until it is ready.
+func open(t *testing.T, url string, header ...string) (*http.Response, *bufio.Reader) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(res.Body)
+	for res.StatusCode == http.StatusOK {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(line, "event: wamp.ready") {
+			break
+		}
+	}
+	t.Cleanup(func() { _ = res.Body.Close(); http.DefaultClient.CloseIdleConnections() })
+	return res, r
+}
+
+func TestOpenStreamsAreBounded(t *testing.T) {
+	f := newFace(t, known, func(cfg *httpapi.Config) { cfg.Limits.Principals = map[string]httpapi.Limit{"joe": {Streams: 1}} })
+	srv := httptest.NewServer(f.handler)
+	t.Cleanup(srv.Close) // after the streams
+	first, _ := open(t, srv.URL+"/v1/subscribe/com.t", as("joe")...)
+	expectTooMany(t, f, f.do(t, http.MethodGet, "/v1/subscribe/com.t", "", as("joe")...), "streams")
+	if rec := f.do(t, http.MethodGet, "/v1/sessions", "", as("joe")...); rec.Code != http.StatusOK {
+		t.Errorf("what is no stream is refused, too: %d", rec.Code)
+	}
+	_ = first.Body.Close()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		res, _ := open(t, srv.URL+"/v1/subscribe/com.t", as("joe")...)
+		if res.StatusCode == http.StatusOK {
+			break
+		}
+		_ = res.Body.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("a stream that is over still counts")
+		}
+	}
+}
+
+func TestAddressThatSendsManyWrongCredentialsIsNotHeard(t *testing.T) {
+	f := newFace(t, known, func(cfg *httpapi.Config) { cfg.Limits.FailureRate, cfg.Limits.FailureBurst = 0.001, 3 })
+	for range 3 {
+		if rec := f.do(t, http.MethodGet, "/v1/sessions", "", as("mallory")...); rec.Code != http.StatusUnauthorized {
+			t.Fatalf("got %d", rec.Code)
+		}
+	}
+	expectTooMany(t, f, f.do(t, http.MethodGet, "/v1/sessions", "", as("mallory")...), "failures")
+	expectTooMany(t, f, f.do(t, http.MethodGet, "/v1/sessions", "", as("joe")...), "failures")
+	if rec := f.do(t, http.MethodGet, "/v1/sessions", ""); rec.Code != http.StatusOK {
+		t.Errorf("without credentials: got %d", rec.Code)
+	}
+}
+
+func TestForwardedAddressesAreBelievedOfTrustedProxiesAlone(t *testing.T) {
+	var log logged
+	f := newFace(t, func(cfg *httpapi.Config) {
+		cfg.TrustedProxies = []string{"10.0.0.0/8", "2001:db8::1", httpapi.UnixProxies}
+		cfg.Log = zerolog.New(&log)
+	})
+	for _, c := range []struct{ peer, forwarded, want string }{
+		{"192.0.2.1:1234", "198.51.100.7", "192.0.2.1:1234"},
+		{"10.1.2.3:1234", "", "10.1.2.3:1234"},
+		{"10.1.2.3:1234", "198.51.100.7", "198.51.100.7:0"},
+		{"10.1.2.3:1234", "203.0.113.9, 198.51.100.7, 10.9.9.9", "198.51.100.7:0"},
+		{"10.1.2.3:1234", "nonsense, 198.51.100.7", "198.51.100.7:0"},
+		{"10.1.2.3:1234", "198.51.100.7, nonsense", "10.1.2.3:1234"},
+		{"10.1.2.3:1234", "10.0.0.1, 10.0.0.2", "10.0.0.1:0"},
+		{"[2001:db8::1]:1", "2001:db8:ffff::2", "[2001:db8:ffff::2]:0"},
+		{"[::ffff:10.1.2.3]:1", "::ffff:198.51.100.7", "198.51.100.7:0"},
+		{"@", "198.51.100.7", "198.51.100.7:0"},
+	} {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/livez", nil)
+		req.RemoteAddr = c.peer
+		if c.forwarded != "" {
+			req.Header.Set("X-Forwarded-For", c.forwarded)
+		}
+		log.Reset()
+		f.handler.ServeHTTP(httptest.NewRecorder(), req)
+		if !strings.Contains(log.String(), `"peer":"`+c.want+`"`) {
+			t.Errorf("%s for %q: want %s in %s", c.peer, c.forwarded, c.want, log.String())
+		}
+	}
+	if _, err := httpapi.New(httpapi.Config{TrustedProxies: []string{"proxy.example"}}); err == nil {
+		t.Error("a name is accepted for an address")
+	}
+}
+
+// logged is what was logged.
+type logged struct{ strings.Builder }
+
+func TestAnonymousIsBoundedByAddress(t *testing.T) {
+	f := newFace(t, func(cfg *httpapi.Config) {
+		cfg.TrustedProxies = []string{"192.0.2.1"} // of httptest
+		cfg.Limits.Default = httpapi.Limit{Rate: 0.001, Burst: 1}
+	})
+	from := func(address string) int {
+		return f.do(t, http.MethodGet, "/v1/sessions", "", "X-Forwarded-For", address).Code
+	}
+	for _, c := range []struct {
+		address string
+		want    int
+	}{
+		{"198.51.100.7", 200},
+		{"198.51.100.7", 429},
+		{"198.51.100.8", 200},
+		{"2001:db8::1", 200},
+		{"2001:db8::ffff", 429}, // of one network
+		{"2001:db8:0:1::1", 200},
+	} {
+		if got := from(c.address); got != c.want {
+			t.Errorf("%s: got %d, want %d", c.address, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+)
+
+// watched are the streams that are open, and how to end them.
+type watched struct {
+	mu   sync.Mutex
+	open map[*requester]context.CancelCauseFunc
+}
+
+// add returns the context of a stream, which ends with its credentials. It is over when end is called.
+func (w *watched) add(ctx context.Context, who *requester) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := func() { cancel(nil) }
+	if !who.expires.IsZero() {
+		var expire context.CancelFunc
+		ctx, expire = context.WithDeadlineCause(ctx, who.expires, errExpired)
+		stop = func() { expire(); cancel(nil) }
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.open == nil {
+		w.open = map[*requester]context.CancelCauseFunc{}
+	}
+	w.open[who] = cancel
+	return ctx, func() {
+		w.mu.Lock()
+		delete(w.open, who)
+		w.mu.Unlock()
+		stop()
+	}
+}
+
+func (w *watched) all() map[*requester]context.CancelCauseFunc {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.open)
+}
+
+// farewellOf returns why the gateway ends a stream, empty if it does not.
+func farewellOf(r *http.Request) farewell {
+	f, _ := errors.AsType[farewell](context.Cause(r.Context()))
+	return f
+}
+
+// Reconfigure replaces who requests are from and what they may take, from now on. Streams, and tickets, whose credentials do not
+// count any more end: streams with wamp.bye.
+func (h *Handler) Reconfigure(auth Auth, limits Limits) {
+	h.a.reconfigure(auth, limits)
+	h.a.tickets.retain(h.a.stillCounts)
+	for who, end := range h.a.watched.all() {
+		if !h.a.stillCounts(who) {
+			end(errRevoked)
+		}
+	}
+}
+
+// stillCounts reports whether a requester's credentials are still its own. What cannot be told now counts.
+func (a *api) stillCounts(who *requester) bool {
+	now, err := a.requester(who.source, who.Realm, func(r *http.Request) (*Grant, error) { return a.judge(r, sentCredentials(r)) })
+	if p, ok := errors.AsType[*problem](err); ok {
+		return !slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden}, p.Status)
+	}
+	return now.Principal == who.Principal
+}
