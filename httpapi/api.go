@@ -41,7 +41,8 @@ type Config struct {
 	// address is the client's then. Default: nobody's.
 	TrustedProxies []string
 
-	Inbound map[string]Inbound // webhooks that are published, by name
+	Inbound  map[string]Inbound  // webhooks that are published, by name
+	Crossbar map[string]Crossbar // endpoints that are compatible with Crossbar.io's, by path
 
 	OpsElsewhere   bool          // the probes and metrics are served by Ops, not by New
 	Hosts          []string      // names that requests may be for, beside localhost and IP addresses; *.example.com covers subdomains
@@ -104,17 +105,18 @@ func (c Config) withDefaults() Config {
 }
 
 type api struct {
-	cfg     Config
-	proxies proxies
-	limits  atomic.Pointer[Limits]
-	auth    atomic.Pointer[Auth]
-	ledger  *ledger
-	watched watched
-	tickets *tickets
-	refused counters
-	answers *answers
-	errors  statuses
-	inbound map[string]*inbound
+	cfg       Config
+	proxies   proxies
+	limits    atomic.Pointer[Limits]
+	auth      atomic.Pointer[Auth]
+	ledger    *ledger
+	watched   watched
+	tickets   *tickets
+	refused   counters
+	answers   *answers
+	errors    statuses
+	inbound   map[string]*inbound
+	crossbars crossbarCounters
 }
 
 func newAPI(cfg Config) (*api, error) {
@@ -140,7 +142,11 @@ func New(cfg Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	guarded, err := a.origins(a.routes())
+	routes := a.routes()
+	if err := a.mount(routes); err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
+	}
+	guarded, err := a.origins(routes)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ type Stats struct {
 	Refused     map[string]uint64 // requests, by why: every reason there is
 	Idempotency IdempotencyStats
 	Inbound     map[string]InboundStats // by the name of the webhook
+	Crossbar    CrossbarStats
 }
 
 // IdempotencyStats are about requests with an Idempotency-Key.
@@ -36,6 +37,7 @@ func (h *Handler) Stats() Stats {
 		s.Refused[why.String()] = h.a.refused[why].Load()
 	}
 	s.Inbound = h.a.inboundStats()
+	s.Crossbar = h.a.crossbars.stats()
 	s.Idempotency = h.a.answers.stats()
 	return s
 }

@@ -53,6 +53,8 @@ type config struct {
 	AppRole        string   `env:"APP_ROLE" help:"authrole with whose rights those hooks are made; unset: they are anonymous"`
 	AppSecretsFile string   `env:"APP_SECRETS_FILE" help:"file with the secrets that requests of those hooks are signed with, whsec_ and base64, a line each"`
 
+	CrossbarPath string `env:"CROSSBAR_PATH" help:"path below which publish and call are as Crossbar.io's HTTP bridge has them, such as /crossbar, or /; the file's crossbar section says more"`
+
 	TLSCert       string     `env:"TLS_CERT" help:"file with the certificate and its chain, PEM; read again when it changes, and on SIGHUP"`
 	TLSKey        string     `env:"TLS_KEY" help:"file with the certificate's key, PEM; read again with it"`
 	TLSClientAuth clientAuth `env:"TLS_CLIENT_AUTH" envDefault:"none" help:"client certificates: none, optional or required"`
@@ -189,6 +191,7 @@ func (c *config) validate() error {
 	}
 	c.validateListeners(bad)
 	c.validateUpstream(bad)
+	c.validateCrossbar(bad)
 	c.validateHooks(bad)
 	if c.Profiling && c.OpsAddr == "" {
 		bad("Profiling", "set %s, too", variable("OpsAddr"))

@@ -27,6 +27,7 @@ type file struct {
 	HTTP      *httpSection                   `json:"http"`
 	Calls     *callsSection                  `json:"calls"`
 	Inbound   map[string]*inboundSection     `json:"inbound"`
+	Crossbar  map[string]*crossbarSection    `json:"crossbar"`
 
 	name    string
 	files   []string // that were read beside it
@@ -107,9 +108,7 @@ func (f *file) check(at place) {
 	for name, hook := range f.Hooks {
 		hook.check(at.in("hooks", name))
 	}
-	for name, s := range f.Inbound {
-		s.check(name, f, at.in("inbound", name))
-	}
+	f.checkServices(at)
 	f.Calls.check(at.in("calls"))
 	f.checkHTTP(at)
 }

@@ -41,6 +41,16 @@ func (s *inboundSection) check(name string, f *file, at place) {
 	f.checkPublisher(s.Realm, s.Role, at)
 }
 
+// checkServices checks the sections about services that speak HTTP alone.
+func (f *file) checkServices(at place) {
+	for name, s := range f.Inbound {
+		s.check(name, f, at.in("inbound", name))
+	}
+	for name, s := range f.Crossbar {
+		s.check(name, f, at.in("crossbar", name))
+	}
+}
+
 // checkPublisher reports a realm or a role that there is not.
 func (f *file) checkPublisher(realm wampcore.URI, role string, at place) {
 	if realm == "" {

@@ -94,6 +94,9 @@ func (c *config) waiting(other *config) []string {
 	if !reflect.DeepEqual(c.inbound(), other.inbound()) {
 		names = append(names, "inbound")
 	}
+	if !reflect.DeepEqual(c.crossbars(), other.crossbars()) {
+		names = append(names, "crossbar")
+	}
 	return names
 }
 

@@ -239,6 +239,7 @@ func (g *gateway) api() httpapi.Config {
 		Heartbeat:      g.cfg.Heartbeat,
 		UnreadTimeout:  g.cfg.HelloTimeout,
 		Inbound:        g.cfg.inbound(),
+		Crossbar:       g.cfg.crossbars(),
 	}
 	g.cfg.answers(&api)
 	if g.any(webSocket) {

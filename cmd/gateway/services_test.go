@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -30,3 +31,37 @@ inbound:
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
+
+func TestEndpointsOfCrossbarsBridge(t *testing.T) {
+	cfg, err := loadConfig([]string{"WAMPGATE_CROSSBAR_PATH=/x/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := httpapi.Crossbar{Principal: bridge.Principal{Realm: "realm1"}, TimestampDelta: 5 * time.Minute, SuccessResponse: "OK", ErrorResponse: "NOT OK"}
+	publisher, caller := plain, plain
+	publisher.Kind, caller.Kind = httpapi.CrossbarPublisher, httpapi.CrossbarCaller
+	if diff := cmp.Diff(map[string]httpapi.Crossbar{"/x/publish": publisher, "/x/call": caller}, cfg.crossbars(), cmp.Comparer(samePrefix)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	cfg, err = loadConfig([]string{"S=s", "WAMPGATE_CONFIG=" + written(t, `
+settings: {crossbar_path: /}
+crossbar:
+  a/b: {type: caller, role: backend, options: {key: k, secret: "${S}", timestamp_delta_limit: 0, require_ip: [10.0.0.0/8, 192.0.2.1], require_tls: true, post_body_limit: 9}}
+  hook: {type: webhook, options: {topic: t, success_response: "", github_secret: g}}
+`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook := plain
+	hook.Kind, hook.Topic, hook.SuccessResponse, hook.GitHubSecret = httpapi.CrossbarWebhook, "t", "", "g"
+	caller = httpapi.Crossbar{
+		Kind: httpapi.CrossbarCaller, Key: "k", Secret: "s", RequireTLS: true, BodyLimit: 9, SuccessResponse: "OK", ErrorResponse: "NOT OK",
+		RequireIP: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32")},
+		Principal: bridge.Principal{Realm: "realm1", AuthID: "crossbar.a/b", AuthRole: "backend", Method: "static", Provider: "configuration"},
+	}
+	if diff := cmp.Diff(map[string]httpapi.Crossbar{"/a/b": caller, "/hook": hook}, cfg.crossbars(), cmp.Comparer(samePrefix)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func samePrefix(a, b netip.Prefix) bool { return a == b }
