@@ -55,6 +55,19 @@ func start(tb testing.TB, env []string, name string, args ...string) *process {
 	tb.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.Env = append(os.Environ(), env...)
+	return run(tb, cmd)
+}
+
+// startWith starts a program that reads in.
+func startWith(tb testing.TB, in *os.File, name string, args ...string) *process {
+	tb.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Stdin = in
+	return run(tb, cmd)
+}
+
+func run(tb testing.TB, cmd *exec.Cmd) *process {
+	tb.Helper()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		tb.Fatal(err)
@@ -63,7 +76,7 @@ func start(tb testing.TB, env []string, name string, args ...string) *process {
 	if err := cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	p := &process{tb: tb, name: filepath.Base(name), cmd: cmd, lines: make(chan string, 10_000), done: make(chan error, 1)}
+	p := &process{tb: tb, name: filepath.Base(cmd.Path), cmd: cmd, lines: make(chan string, 10_000), done: make(chan error, 1)}
 	go func() {
 		scanner := bufio.NewScanner(out)
 		scanner.Buffer(nil, 1<<20)
