@@ -7,10 +7,13 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -141,16 +144,16 @@ type WAMPCRA struct {
 	Key []byte
 }
 
-// Authenticate sends a challenge and checks its signature.
+// Authenticate sends a challenge and checks its signature. The role is not told before: an unknown name has none.
 func (c WAMPCRA) Authenticate(ctx context.Context, l *Login) (Identity, error) {
 	p, known, err := find(ctx, c.Principals, l, l.AuthID)
 	if err != nil {
 		return Identity{}, err
 	}
 	salt := p.Salt
-	if !known && c.Salt.Iterations > 0 {
+	if mock := base64.StdEncoding.EncodeToString(mockSalt(c.Key, l.AuthID)); !known && c.Salt.Iterations > 0 {
 		salt = c.Salt
-		salt.Salt = base64.StdEncoding.EncodeToString(mockSalt(c.Key, l.AuthID))
+		salt.Salt = mock
 	}
 	text, err := json.Marshal(struct { // in the order of the RFC's examples
 		AuthID       string      `json:"authid"`
@@ -161,7 +164,7 @@ func (c WAMPCRA) Authenticate(ctx context.Context, l *Login) (Identity, error) {
 		Timestamp    string      `json:"timestamp"`
 		Session      wampcore.ID `json:"session"`
 	}{
-		l.AuthID, p.AuthRole, l.Method, cmp.Or(p.Provider, "static"), auth.Nonce(), time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), l.Session,
+		l.AuthID, "", l.Method, provider(c.Principals), auth.Nonce(), time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), l.Session,
 	})
 	if err != nil {
 		return Identity{}, err
@@ -182,6 +185,14 @@ func (c WAMPCRA) Authenticate(ctx context.Context, l *Login) (Identity, error) {
 		return Identity{}, errDenied
 	}
 	return p.identity(l.AuthID), nil
+}
+
+// provider is what is said of who lets in, whether there is a principal or not.
+func provider(from Principals) string {
+	if _, ok := from.(Finder); ok {
+		return dynamic
+	}
+	return "static"
 }
 
 // mockSalt is the same for a name each time it is asked for.
@@ -219,23 +230,29 @@ type scramAnswer struct {
 	Data    *string `codec:"cbind_data"`
 }
 
-// Authenticate sends salt and nonce, and checks the proof. Channel bindings are refused.
+// Authenticate sends salt and nonce, and checks the proof, bound to the channel by tls-exporter if the peer wants that.
 func (s WAMPSCRAM) Authenticate(ctx context.Context, l *Login) (Identity, error) {
 	var hello scramHello
 	if err := l.Extra.Decode(&hello); err != nil || hello.Nonce == "" || len(hello.Nonce) > 1024 || strings.ContainsRune(hello.Nonce, ',') {
 		return Identity{}, &wampcore.Error{URI: wampcore.ErrAuthenticationDenied, Message: "authextra has no nonce in base64"}
 	}
+	x := &auth.SCRAMExchange{AuthID: l.AuthID, ClientNonce: hello.Nonce, ServerNonce: hello.Nonce + auth.Nonce()}
 	if hello.Binding != nil && *hello.Binding != "" {
-		return Identity{}, &wampcore.Error{URI: wampcore.ErrAuthenticationDenied, Message: "channel bindings are not supported"}
+		if *hello.Binding != auth.TLSExporter {
+			return Identity{}, errBinding
+		}
+		var err error
+		if x.CBindData, err = l.channel(auth.TLSExporter); err != nil {
+			return Identity{}, errBinding
+		}
+		x.ChannelBinding = auth.TLSExporter
 	}
 	p, known, err := find(ctx, s.Principals, l, l.AuthID)
 	if err != nil {
 		return Identity{}, err
 	}
 	cred := s.credential(p, l.AuthID)
-	x := &auth.SCRAMExchange{
-		AuthID: l.AuthID, ClientNonce: hello.Nonce, ServerNonce: hello.Nonce + auth.Nonce(), Salt: cred.Salt, Iterations: cred.Iterations,
-	}
+	x.Salt, x.Iterations = cred.Salt, cred.Iterations
 	extra := map[string]any{
 		"nonce": x.ServerNonce, "salt": base64.StdEncoding.EncodeToString(cred.Salt), "kdf": cred.KDF, "iterations": cred.Iterations,
 		"memory": nil,
@@ -265,17 +282,18 @@ func (s WAMPSCRAM) Authenticate(ctx context.Context, l *Login) (Identity, error)
 	return id, err
 }
 
-// credential returns the principal's, or one that nobody has the password to.
+// credential returns the principal's, or one that nobody has the password to, which is made in either case: it takes as long.
 func (s WAMPSCRAM) credential(p *Principal, name string) auth.SCRAMCredential {
-	if p.SCRAM != nil {
-		return *p.SCRAM
-	}
 	params := s.Params
 	if params.KDF == "" {
 		params = auth.NewSCRAMParams()
 	}
 	params.Salt = mockSalt(s.Key, name)
-	return auth.SCRAMCredential{SCRAMParams: params, StoredKey: []byte(rand.Text() + rand.Text())[:32], ServerKey: []byte(rand.Text())}
+	mock := auth.SCRAMCredential{SCRAMParams: params, StoredKey: []byte(rand.Text() + rand.Text())[:32], ServerKey: []byte(rand.Text())}
+	if p.SCRAM != nil {
+		return *p.SCRAM
+	}
+	return mock
 }
 
 func verifySCRAM(cred auth.SCRAMCredential, x *auth.SCRAMExchange, answer *wampcore.Authenticate) ([]byte, bool) {
@@ -283,7 +301,7 @@ func verifySCRAM(cred auth.SCRAMCredential, x *auth.SCRAMExchange, answer *wampc
 	if err := answer.Extra.Decode(&in); err != nil || in.Nonce != x.ServerNonce {
 		return nil, false
 	}
-	if in.Binding != nil && *in.Binding != "" || in.Data != nil && *in.Data != "" {
+	if text(in.Binding) != x.ChannelBinding || text(in.Data) != base64.StdEncoding.EncodeToString(x.CBindData) {
 		return nil, false
 	}
 	proof, err := base64.StdEncoding.DecodeString(answer.Signature)
@@ -293,12 +311,53 @@ func verifySCRAM(cred auth.SCRAMCredential, x *auth.SCRAMExchange, answer *wampc
 	return cred.Verify(proof, x)
 }
 
+// signed checks a signature by the public key that the peer has named, or by any of p's where it has named none. It takes as long where p
+// has no such key.
+func (p *Principal) signed(public ed25519.PublicKey, signature string, nonce, channel []byte) bool {
+	if public != nil {
+		ok := auth.VerifyCryptosign(public, signature, nonce, channel)
+		return slices.ContainsFunc(p.PublicKeys, func(key ed25519.PublicKey) bool { return key.Equal(public) }) && ok
+	}
+	keys := p.PublicKeys
+	if len(keys) == 0 {
+		keys = []ed25519.PublicKey{make([]byte, ed25519.PublicKeySize)}
+	}
+	ok := false
+	for _, key := range keys {
+		ok = auth.VerifyCryptosign(key, signature, nonce, channel) || ok
+	}
+	return ok && len(p.PublicKeys) > 0
+}
+
+var errBinding = &wampcore.Error{URI: wampcore.ErrAuthenticationDenied, Message: "the channel binding is not possible here; tls-exporter is over TLS"}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// channel returns what names the peer's TLS connection. There is none where the peer has not one connection.
+func (l *Login) channel(binding string) ([]byte, error) {
+	if l.Peer.Transport == "longpoll" {
+		return auth.ChannelID(binding, nil)
+	}
+	return auth.ChannelID(binding, l.Peer.TLS)
+}
+
 // Cryptosign has a challenge signed with a private key. A peer that does not say who it is has its public key, in hex, for a
 // name. [RFC cryptosign]
-type Cryptosign struct{ Principals Principals }
+type Cryptosign struct {
+	Principals Principals
+	// Key is what the router proves that it has, to clients that want to know: it signs their challenges. Use it for nothing else.
+	// Optional.
+	Key ed25519.PrivateKey
+}
 
-// Authenticate sends a challenge and checks its signature. A signature over anything else is refused. The RFC wants the public
-// key in authextra.pubkey; wampy does not send it, and then any of the principal's will do.
+// Authenticate sends a challenge and checks its signature, bound to the channel by tls-exporter or tls-unique if the peer wants that and
+// it is possible. A signature over anything else is refused. The RFC wants the public key in authextra.pubkey; wampy does not send it, and
+// then any of the principal's will do.
 func (c Cryptosign) Authenticate(ctx context.Context, l *Login) (Identity, error) {
 	public, err := publicKey(l.Extra)
 	if err != nil || public == nil && l.AuthID == "" {
@@ -316,7 +375,12 @@ func (c Cryptosign) Authenticate(ctx context.Context, l *Login) (Identity, error
 	}
 	nonce := make([]byte, 32)
 	_, _ = rand.Read(nonce) // it does not fail
-	raw, err := challenge(l, map[string]any{"challenge": hex.EncodeToString(nonce)})
+	extra := map[string]any{"challenge": hex.EncodeToString(nonce), "channel_binding": nil}
+	channel, err := c.greet(l, extra)
+	if err != nil {
+		return Identity{}, err
+	}
+	raw, err := challenge(l, extra)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -324,20 +388,72 @@ func (c Cryptosign) Authenticate(ctx context.Context, l *Login) (Identity, error
 	if err != nil {
 		return Identity{}, err
 	}
-	if !known {
-		p.PublicKeys = []ed25519.PublicKey{public} // it takes as long
-		if public == nil {
-			p.PublicKeys[0] = make([]byte, ed25519.PublicKeySize)
-		}
-	}
-	signed := false
-	for _, key := range p.PublicKeys {
-		signed = signed || (public == nil || key.Equal(public)) && auth.VerifyCryptosign(key, answer.Signature, nonce, nil)
-	}
-	if !signed || !known {
+	if !p.signed(public, answer.Signature, nonce, channel) || !known {
 		return Identity{}, errDenied
 	}
 	return p.identity(name), nil
+}
+
+// greet puts into extra what the peer wants of the router: a channel binding, whose id it returns, and a proof that it is the right one.
+// [RFC cryptosign] Where a binding is not possible, the login goes on without, and the peer has to say whether it wants that.
+func (c Cryptosign) greet(l *Login, extra map[string]any) (channel []byte, err error) {
+	var hello struct {
+		Binding   string `codec:"channel_binding"`
+		Challenge string `codec:"challenge"`
+	}
+	if err := l.Extra.Decode(&hello); err != nil {
+		return nil, &wampcore.Error{URI: wampcore.ErrAuthenticationDenied, Message: "authextra.channel_binding and challenge are strings"}
+	}
+	if hello.Binding != "" {
+		if channel, err = l.channel(hello.Binding); err == nil {
+			extra["channel_binding"] = hello.Binding
+		}
+	}
+	if hello.Challenge == "" || len(c.Key) != ed25519.PrivateKeySize {
+		return channel, nil
+	}
+	b, err := hex.DecodeString(hello.Challenge)
+	if err != nil || len(b) != sha256.Size {
+		return nil, &wampcore.Error{URI: wampcore.ErrAuthenticationDenied, Message: "authextra.challenge has to be 32 octets in hex"}
+	}
+	public, _ := c.Key.Public().(ed25519.PublicKey)
+	extra["pubkey"] = hex.EncodeToString(public)
+	extra["signature"], err = auth.CryptosignSignature(c.Key, b, channel)
+	return channel, err
+}
+
+// Certificate lets in who has a TLS client certificate that the listener has verified. Its method is tls, and there is no challenge.
+type Certificate struct {
+	// Identify says whose certificate it is. The login expires with the certificate, unless the identity says otherwise.
+	Identify func(cert *x509.Certificate) (Identity, bool)
+}
+
+// Authenticate looks at the certificate that came with the transport.
+func (c Certificate) Authenticate(_ context.Context, l *Login) (Identity, error) {
+	id, ok := c.identify(l.Peer.TLS)
+	if !ok {
+		return Identity{}, &wampcore.Error{URI: wampcore.ErrAuthenticationDenied, Message: "there is no client certificate, or it is nobody's here"}
+	}
+	return id, nil
+}
+
+func (c Certificate) identify(state *tls.ConnectionState) (Identity, bool) {
+	if state == nil || len(state.VerifiedChains) == 0 {
+		return Identity{}, false
+	}
+	cert := state.VerifiedChains[0][0]
+	id, ok := c.Identify(cert)
+	if id.Expires.IsZero() {
+		id.Expires = cert.NotAfter
+	}
+	return id, ok && time.Now().Before(id.Expires)
+}
+
+// Holds reports whether the certificate is still the same one's.
+func (c Certificate) Holds(_ context.Context, who SessionDetails) (bool, error) {
+	id, ok := c.identify(who.Peer.TLS)
+	id = id.withDefaults("tls")
+	return ok && id.AuthID == who.AuthID && id.AuthRole == who.AuthRole, nil
 }
 
 // publicKey returns what HELLO says of the peer's key, nil for nothing.

@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"net"
@@ -100,7 +101,7 @@ func TestClientLogsInByEveryMethod(t *testing.T) {
 	} {
 		for end, tr := range ends(t, r) {
 			s, err := client.Join(t.Context(), tr, client.Config{
-				Realm: "realm1", AuthID: c.authID, Auth: []auth.Method{{Name: "flatsign", Begin: func(string) auth.Login { return auth.Login{} }}, c.method},
+				Realm: "realm1", AuthID: c.authID, Auth: []auth.Method{{Name: "flatsign", Begin: func(string, *tls.ConnectionState) auth.Login { return auth.Login{} }}, c.method},
 			})
 			if err != nil {
 				t.Errorf("%s over %s: %v", name, end, err)
@@ -187,7 +188,7 @@ func TestAnswersToOtherChallengesAreRefused(t *testing.T) {
 	pubkey := map[string]any{"pubkey": hex.EncodeToString(public)}
 	answer := func(m auth.Method, c *wampcore.Challenge) *wampcore.Authenticate {
 		t.Helper()
-		signature, extra, err := m.Begin("joe").Answer(c.Extra)
+		signature, extra, err := m.Begin("joe", nil).Answer(c.Extra)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,6 +41,7 @@ func (r *Router) WebSocket(cfg transport.Config) http.Handler {
 		}
 		peer := Peer{
 			Transport: "websocket", Encoding: ws.Encoding(), Address: req.RemoteAddr, Methods: methodsOf(req.Context()),
+			TLS: ws.TLS(),
 		}
 		id, _ := req.Context().Value(identityKey{}).(*Identity)
 		// The session runs on a goroutine of its own, which Shutdown waits for: returning frees net/http's buffers.
@@ -54,6 +55,7 @@ func (r *Router) LongPoll(cfg transport.Config, total, perAddress int) http.Hand
 	return transport.NewLongPoll(cfg, total, perAddress, func(c *transport.Conn, req *http.Request) {
 		peer := Peer{
 			Transport: "longpoll", Encoding: c.Encoding(), Address: req.RemoteAddr, Methods: methodsOf(req.Context()),
+			TLS: req.TLS,
 		}
 		go func() { _ = r.Attach(c, peer) }() // waited for by Shutdown
 	})
@@ -101,7 +103,7 @@ func (r *Router) serveRaw(nc net.Conn, cfg transport.Config, methods []string) {
 	}
 	// On another goroutine, whose stack is small; waited for by Shutdown.
 	go func() {
-		_ = r.Attach(t, Peer{Transport: "rawsocket", Encoding: t.Encoding(), Address: address, Methods: methods})
+		_ = r.Attach(t, Peer{Transport: "rawsocket", Encoding: t.Encoding(), Address: address, Methods: methods, TLS: t.TLS()})
 	}()
 }
 

@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -14,7 +15,8 @@ type Peer struct {
 	Transport string            // websocket, rawsocket, longpoll, pipe
 	Encoding  wampcore.Encoding // none for a pipe
 	Address   string
-	Methods   []string // of authentication that count where it came in; empty: all that the realm has
+	Methods   []string             // of authentication that count where it came in; empty: all that the realm has
+	TLS       *tls.ConnectionState // nil: there is none. Of a peer that polls it is that of its first request
 }
 
 // pipe is the transport of peers in this process.

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/xdg-go/stringprep"
 	"golang.org/x/crypto/argon2"
@@ -62,7 +63,10 @@ func (p SCRAMParams) check() error {
 	return nil
 }
 
-// salted hashes a password.
+// hashing bounds how many passwords are hashed at once: each takes a processor, and up to 1 GiB.
+var hashing = make(chan struct{}, runtime.NumCPU()) //nolint:gochecknoglobals // the machine has its processors once
+
+// salted hashes a password, when it is its turn.
 func (p SCRAMParams) salted(password string) ([]byte, error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -71,6 +75,8 @@ func (p SCRAMParams) salted(password string) ([]byte, error) {
 	if err != nil {
 		return nil, errors.New("auth: the password has characters that SASLprep forbids")
 	}
+	hashing <- struct{}{}
+	defer func() { <-hashing }()
 	if p.KDF == KDFArgon2 {
 		return argon2.IDKey([]byte(password), p.Salt, uint32(p.Iterations), uint32(p.Memory), 1, argon2Length), nil
 	}

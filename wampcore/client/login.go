@@ -1,8 +1,8 @@
 package client
 
 import (
+	"crypto/tls"
 	"fmt"
-	"maps"
 
 	"github.com/wampgate/wampgate/wampcore"
 	"github.com/wampgate/wampgate/wampcore/auth"
@@ -16,14 +16,18 @@ type login struct {
 	used   string // the method of the last challenge
 }
 
-func beginLogin(cfg Config) (*login, error) {
+func beginLogin(cfg Config, channel *tls.ConnectionState) (*login, error) {
 	l := &login{logins: map[string]auth.Login{}}
 	extra := map[string]any{}
 	for _, m := range cfg.Auth {
-		one := m.Begin(cfg.AuthID)
+		one := m.Begin(cfg.AuthID, channel)
 		l.names = append(l.names, m.Name)
 		l.logins[m.Name] = one
-		maps.Copy(extra, one.Extra)
+		for key, v := range one.Extra {
+			if v != nil || extra[key] == nil { // that one method has no channel binding does not take it from another
+				extra[key] = v
+			}
+		}
 	}
 	if len(extra) == 0 {
 		return l, nil

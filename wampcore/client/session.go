@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
@@ -143,7 +144,11 @@ func roles() wampcore.Roles {
 }
 
 func (s *Session) handshake() error {
-	l, err := beginLogin(s.cfg)
+	var channel *tls.ConnectionState
+	if t, ok := s.t.(interface{ TLS() *tls.ConnectionState }); ok {
+		channel = t.TLS()
+	}
+	l, err := beginLogin(s.cfg, channel)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func Accept(w http.ResponseWriter, r *http.Request, cfg Config) (*Conn, error) {
 		return nil, fmt.Errorf("accept: %w", err)
 	}
 	t.upgraded(ws)
-	return &Conn{t, p.encoding}, nil
+	return &Conn{t, p.encoding, r.TLS}, nil
 }
 
 // acceptPlain leaves the framing to coder/websocket, which is slower, but compresses.
@@ -57,7 +57,7 @@ func acceptPlain(
 	}
 	t := newPlain(p, cfg, h.held)
 	t.start(ws)
-	return &Conn{t, p.encoding}, nil
+	return &Conn{t, p.encoding, r.TLS}, nil
 }
 
 // choose returns the first protocol of the client's that is supported.

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -18,10 +19,14 @@ type Conn struct {
 	wampcore.Transport
 
 	encoding wampcore.Encoding
+	tls      *tls.ConnectionState
 }
 
 // Encoding returns the encoding that was agreed on.
 func (c *Conn) Encoding() wampcore.Encoding { return c.encoding }
+
+// TLS returns what there is to know of the connection's TLS, nil if there is none, or if it is not one connection.
+func (c *Conn) TLS() *tls.ConnectionState { return c.tls }
 
 // Dial connects to a router. The address says how:
 //
@@ -87,7 +92,7 @@ func dialWebSocket(ctx context.Context, address, socket string, cfg Config) (*Co
 	}
 	t := newPlain(p, cfg, d.held)
 	t.start(ws)
-	return &Conn{t, p.encoding}, nil
+	return &Conn{t, p.encoding, res.TLS}, nil
 }
 
 // dialer has an HTTP client whose connection is ours.

@@ -95,7 +95,7 @@ func (l *limited) Accept() (net.Conn, error) {
 		}
 		from := sourceOf(c.RemoteAddr().String())
 		if l.quota.take(from) {
-			return &counted{Conn: c, l: l, from: from}, nil
+			return forHTTP(&counted{Conn: c, l: l, from: from}), nil
 		}
 		l.refuse(c)
 	}
@@ -169,6 +169,9 @@ func (c *counted) Close() error {
 	}
 	return c.Conn.Close()
 }
+
+// NetConn returns what is underneath.
+func (c *counted) NetConn() net.Conn { return c.Conn }
 
 // CloseWrite ends one direction.
 func (c *counted) CloseWrite() error { return closeWrite(c.Conn) }

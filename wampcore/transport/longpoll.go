@@ -134,7 +134,7 @@ func (l *LongPoll) open(w http.ResponseWriter, r *http.Request) {
 	p := l.add(proto, from)
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]string{"protocol": proto.String(), "transport": p.id})
-	l.accept(&Conn{p, proto.encoding}, r)
+	l.accept(&Conn{Transport: p, encoding: proto.encoding}, r)
 }
 
 func (l *LongPoll) add(proto protocol, from source) *poll {

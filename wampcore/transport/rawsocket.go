@@ -66,7 +66,7 @@ func AcceptRaw(nc net.Conn, cfg Config) (*Conn, error) {
 		return nil, fmt.Errorf("rawsocket handshake: %w", err)
 	}
 	t.start()
-	return &Conn{t, t.encoding}, nil
+	return &Conn{t, t.encoding, stateOf(nc)}, nil
 }
 
 func acceptRaw(nc net.Conn, cfg Config) (*rawSocket, error) {
@@ -113,7 +113,7 @@ func dialRaw(ctx context.Context, network, address string, cfg Config) (*Conn, e
 		return nil, errors.Join(err, ctx.Err())
 	}
 	t.start()
-	return &Conn{t, t.encoding}, nil
+	return &Conn{t, t.encoding, stateOf(nc)}, nil
 }
 
 func dialNet(ctx context.Context, network, address string, cfg Config) (net.Conn, error) {

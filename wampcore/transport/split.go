@@ -45,7 +45,7 @@ func (w webListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sniffed{Conn: c, s: w.splitter}, nil
+	return forHTTP(&sniffed{Conn: c, s: w.splitter}), nil
 }
 
 type rawListener struct{ *splitter }
@@ -125,6 +125,9 @@ func (c *sniffed) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
+// NetConn returns what is underneath.
+func (c *sniffed) NetConn() net.Conn { return c.Conn }
+
 var errNoSocket = errors.New("no raw socket")
 
 // SyscallConn returns the socket, for what was upgraded.
@@ -161,6 +164,9 @@ func (p *prefixed) Read(b []byte) (int, error) {
 	p.prefix = p.prefix[n:]
 	return n, nil
 }
+
+// NetConn returns what is underneath.
+func (p *prefixed) NetConn() net.Conn { return p.Conn }
 
 // CloseWrite ends one direction.
 func (p *prefixed) CloseWrite() error { return closeWrite(p.Conn) }
