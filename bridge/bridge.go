@@ -17,11 +17,13 @@ var ErrDraining = errors.New("the gateway shuts down")
 
 // Config says how the bridge reaches a router. Dial is required.
 type Config struct {
-	Dial         func(ctx context.Context, p Principal) (wampcore.Transport, error)
-	Login        Login // of all its sessions; default: anonymous
-	Shared       bool  // the streams of a principal share a session, as is right for a router elsewhere; else each has its own
-	StreamEvents int   // that wait for one stream's reader; default 1024
-	StreamBytes  int   // the same in bytes; default 4 MiB
+	Dial  func(ctx context.Context, p Principal) (wampcore.Transport, error)
+	Login Login // of all its sessions; default: anonymous
+	// Attach serves a session in this process until it is over: each event stream has its own. nil: the router is elsewhere, and the
+	// streams of a principal share a session.
+	Attach       func(t wampcore.Transport, p Principal) error
+	StreamEvents int // that wait for one stream's reader; default 1024
+	StreamBytes  int // the same in bytes; default 4 MiB
 	// Grace is for how long an HTTP service whose invocation stream broke may come back to it; default 5 s.
 	Grace time.Duration
 
@@ -49,6 +51,9 @@ type Bridge struct {
 	withdrawn bool
 	emptied   chan struct{} // closed when streams becomes empty; nil: nobody waits for that
 	draining  bool
+
+	streamStats streamCounters
+	flusher     flusher
 }
 
 // New returns a bridge without sessions.
@@ -95,4 +100,22 @@ func (b *Bridge) own(ctx context.Context, p Principal, change ...func(*client.Co
 		f(&cfg)
 	}
 	return client.Join(ctx, t, cfg)
+}
+
+// admit adds a stream, unless the bridge is draining.
+func (b *Bridge) admit(s *Stream) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.draining || b.withdrawn {
+		return ErrDraining
+	}
+	b.streams[s] = struct{}{}
+	return nil
+}
+
+func (b *Bridge) release(s *Stream) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.streams, s)
+	b.checkEmpty()
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wampgate/wampgate/internal/pace"
+	"github.com/wampgate/wampgate/wampcore"
 )
 
 // Withdraw takes back what is registered for HTTP services, and ends all streams with ErrDraining, each at a moment of its own within the
@@ -18,19 +19,24 @@ func (b *Bridge) Withdraw(ctx context.Context, window time.Duration) error {
 	if err := b.endStreams(ctx, window); err != nil {
 		return err
 	}
+	select {
+	case <-b.empty():
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// empty returns what is closed when there are no streams.
+func (b *Bridge) empty() <-chan struct{} {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.emptied == nil {
 		b.emptied = make(chan struct{})
 	}
 	emptied := b.emptied
 	b.checkEmpty()
-	b.mu.Unlock()
-	select {
-	case <-emptied:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return emptied
 }
 
 // endStreams is Withdraw without the wait for those who read the streams.
@@ -39,9 +45,7 @@ func (b *Bridge) endStreams(ctx context.Context, window time.Duration) error {
 	b.withdrawn = true
 	streams := slices.Collect(maps.Keys(b.streams))
 	b.mu.Unlock()
-	var ending sync.WaitGroup
-	defer ending.Wait()
-	return pace.Over(ctx, window, len(streams), func(i int) { ending.Go(func() { streams[i].finish(ctx) }) })
+	return pace.Over(ctx, window, len(streams), func(i int) { streams[i].part() })
 }
 
 // checkEmpty tells who waits for it that all streams are gone. mu is held.
@@ -77,9 +81,12 @@ func (b *Bridge) Finish(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Close ends all streams and sessions, letting open calls finish.
+// Close ends all streams and sessions, letting open calls finish. When ctx ends first, what is left is cut.
 func (b *Bridge) Close(ctx context.Context) error {
 	err := errors.Join(b.Finish(ctx), b.endStreams(ctx, 0))
+	stop := context.AfterFunc(ctx, b.cut)
+	<-b.empty()
+	stop()
 	b.mu.Lock()
 	sessions := slices.Collect(maps.Values(b.sessions))
 	b.mu.Unlock()
@@ -88,7 +95,17 @@ func (b *Bridge) Close(ctx context.Context) error {
 		err = errors.Join(err, s.Close(ctx))
 	}
 	b.parting.Wait()
+	b.flusher.work.Wait()
 	return err
+}
+
+// cut cuts the streams that are left.
+func (b *Bridge) cut() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for s := range b.streams {
+		s.cut()
+	}
 }
 
 // drain has the stream end with ErrDraining, whenever it does.
@@ -98,11 +115,15 @@ func (s *Stream) drain() {
 	s.drained = true
 }
 
-// finish ends the stream. What was published before still comes: the session's goodbye is behind it.
-func (s *Stream) finish(ctx context.Context) {
-	s.drain()
-	if s.session != nil {
-		_ = s.session.Close(ctx)
+// part ends the stream. What was published before still comes: the answer to the session's goodbye is behind it.
+func (s *Stream) part() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drained = true
+	if s.sink == nil {
+		s.end(ErrDraining)
+		return
 	}
-	s.stop(ErrDraining)
+	s.requests = append(s.requests, &wampcore.Goodbye{Reason: wampcore.CloseRealm})
+	s.notify()
 }

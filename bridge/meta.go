@@ -108,7 +108,7 @@ func (b *Bridge) Retained(ctx context.Context, p Principal, topic wampcore.URI) 
 	if err := errors.Join(err, s.Close(ctx)); err != nil || e == nil {
 		return nil, 0, err
 	}
-	return encodeEvent(topic, e), e.Publication, nil
+	return AppendEvent(nil, topic, e), e.Publication, nil
 }
 
 // HistoryQuery is what to return of the past of a topic, or of a pattern of topics.
@@ -125,6 +125,24 @@ type History struct {
 	Gap    bool              `json:"gap"`  // what After names is not kept: events may be missing
 
 	Last wampcore.ID `json:"-"` // the publication of the last of Events
+}
+
+// event is an event as it is told in JSON where it is not streamed.
+type event struct {
+	Topic       wampcore.URI    `json:"topic"`
+	Publication wampcore.ID     `json:"publication"`
+	Timestamp   string          `json:"timestamp,omitzero"` // of the past alone
+	Args        json.RawMessage `json:"args,omitempty"`
+	Kwargs      json.RawMessage `json:"kwargs,omitempty"`
+	Details     details         `json:"details"`
+}
+
+type details struct {
+	Publisher         wampcore.ID `json:"publisher,omitzero"`
+	PublisherAuthID   string      `json:"publisher_authid,omitzero"`
+	PublisherAuthRole string      `json:"publisher_authrole,omitzero"`
+	TrustLevel        *int64      `json:"trustlevel,omitempty"`
+	Retained          bool        `json:"retained,omitzero"`
 }
 
 // remembered is an event as the router returns it.

@@ -86,6 +86,8 @@ func (b *Bridge) redialer(u use) *client.Redialer {
 	if !u.streams {
 		cfg.OnUp = func(*client.Session) { b.cfg.OnUp(u.Principal) }
 		cfg.OnDown = func(err error) { b.cfg.OnDown(u.Principal, err) }
+	} else {
+		cfg.OnDown = func(error) { b.lost(u.Principal) }
 	}
 	return client.Redial(cfg)
 }
@@ -204,4 +206,18 @@ func (b *Bridge) forget(s *shared) {
 	if b.sessions[s.use] == s && !b.draining {
 		b.part(s)
 	}
+}
+
+// doneContext is over when a session is.
+type doneContext struct{ s *client.Session }
+
+func (doneContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (c doneContext) Done() <-chan struct{}     { return c.s.Done() }
+func (doneContext) Value(any) any               { return nil }
+
+func (c doneContext) Err() error {
+	if c.s.Err() != nil {
+		return context.Canceled
+	}
+	return nil
 }

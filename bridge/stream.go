@@ -1,21 +1,32 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
-	"github.com/wampgate/wampgate/wampcore/client"
 )
 
 const joinTimeout = 10 * time.Second
 
-// ErrSlow is why a stream ends whose reader does not keep up.
-var ErrSlow = errors.New("the reader does not keep up with the events")
+// Why streams end, beside what the router says.
+var (
+	ErrSlow    = errors.New("the reader does not keep up with the events")
+	ErrExpired = errors.New("the time of the stream is over")
+	ErrHungUp  = errors.New("the reader is gone")
+)
+
+// GapError is why a stream that is to have no gap does not begin.
+type GapError struct{ Reason string }
+
+// Error returns the reason.
+func (e *GapError) Error() string { return e.Reason }
 
 // Topic is what a stream subscribes to.
 type Topic struct {
@@ -23,159 +34,433 @@ type Topic struct {
 	Match wampcore.Match
 }
 
+// StreamRequest is what a reader asks for. Topics, Frames and Ready are required.
+type StreamRequest struct {
+	Topics    []Topic
+	Cursor    string // what the reader has seen last; empty: it wants what comes from now on
+	FailOnGap bool   // rather no stream than one that has a gap at its beginning: GapError
+	Retained  bool   // first what the router retains of the topics
+	Slow      Slow
+	Until     time.Time     // the stream ends with ErrExpired; the zero time: never
+	Heartbeat time.Duration // about the time between two; default 15 s
+	Frames    Frames
+	// Ready is called when the router has agreed to everything, and returns where the stream goes.
+	Ready func(*Stream) (Sink, error)
+}
+
+// Frames are how a reader gets things.
+type Frames interface {
+	// Event returns an event. All streams of the same frames share what is returned.
+	Event(topic wampcore.URI, e *wampcore.Event) []byte
+	// Past returns an event of the past, or one that does not move the reader's cursor.
+	Past(topic wampcore.URI, e *wampcore.Event, cursor bool) []byte
+	// Notice returns one of the stream's own words, with a JSON object. The cursor may be empty.
+	Notice(name, cursor string, data []byte) []byte
+	// Beat returns what says that the stream is alive. The cursor may be empty.
+	Beat(cursor string) []byte
+	// Last returns why the stream is over.
+	Last(err error) []byte
+}
+
+// Sink is where a stream goes: a reader's connection. Send, Wake and Cut do not wait.
+type Sink interface {
+	// Send takes frames. It returns false when it has enough for now, and calls Stream.Drained when it wants more.
+	Send(frames [][]byte) (more bool, err error)
+	// Wait waits until the reader is gone, which is its error, or Wake is called.
+	Wait() error
+	Wake()
+	// Finish sends the last frame, and waits until all has gone, or does not go.
+	Finish(last []byte)
+	Cut()
+}
+
 // Stream is a subscription to topics by one reader.
 type Stream struct {
-	b        *Bridge
-	id       wampcore.ID
-	session  *client.Session    // its own; nil where streams share one
-	standing []*client.Standing // on the shared session
-	wake     chan struct{}      // of size 1
+	b    *Bridge
+	p    Principal
+	req  StreamRequest
+	wake chan struct{} // of size 1; wakes who serves the stream, while there is no sink
 
-	mu      sync.Mutex
-	items   []Item
-	bytes   int
-	err     error // why it is over
-	drained bool  // it may only be over because the bridge drains
+	mu          sync.Mutex
+	id          wampcore.ID
+	err         error // why it is over
+	drained     bool  // it may only be over because the bridge drains
+	interrupted bool
+	sink        Sink     // nil before it begins
+	opening     *opening // nil when what comes goes to the reader as it comes
+	blocked     bool     // the sink has enough
+	backlog     backlog
+	scheduled   bool // the bridge will flush it
+	restored    int  // of the subscriptions, after a loss
+
+	subscriptions []wampcore.ID      // of req.Topics
+	requests      []wampcore.Message // for the router
+	answer        *answer            // of the router, to the question that is open
+	asking        wampcore.ID        // the question's request; 0: there is none
+	askedAt       uint64             // seen, when it was asked
+	lastRequest   wampcore.ID
+
+	last   wampcore.ID // the publication that came last
+	cursor wampcore.ID // what the reader has seen
+	seen   uint64      // events
+	beats  int
+	timers [2]*time.Timer // of the heartbeat, and of the end
 }
 
-// Item is what a stream's reader gets: an event, or the word that events may be missing here.
-type Item struct {
-	Gap  bool
-	Data []byte // a JSON object
+// answer is what the router says to a question.
+type answer struct {
+	payload wampcore.Payload
+	err     error
 }
 
-// Stream subscribes to topics. Close ends it.
-func (b *Bridge) Stream(ctx context.Context, p Principal, topics []Topic) (*Stream, error) {
-	s := &Stream{b: b, wake: make(chan struct{}, 1)}
-	open := s.open
-	if b.cfg.Shared {
-		open = s.share
+// Stream subscribes to topics, and serves the stream until it is over. The error says why it did not begin.
+func (b *Bridge) Stream(ctx context.Context, p Principal, req StreamRequest) error {
+	if req.Heartbeat <= 0 {
+		req.Heartbeat = 15 * time.Second
 	}
-	if err := open(ctx, p, topics); err != nil {
-		_ = s.Close(ctx)
-		return nil, err
+	s := &Stream{
+		b: b, p: p, req: req, wake: make(chan struct{}, 1), opening: newOpening(&req), subscriptions: make([]wampcore.ID, len(req.Topics)),
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.draining || b.withdrawn {
-		s.stop(ErrDraining)
-	}
-	b.streams[s] = struct{}{}
-	for _, st := range s.standing {
-		b.standing[st] = s
-	}
-	return s, nil
-}
-
-// open subscribes on a session of its own, so that the meta API, eligibility and kill work on it as on any other. With it,
-// the stream ends.
-func (s *Stream) open(ctx context.Context, p Principal, topics []Topic) error {
-	session, err := s.b.own(ctx, p, func(cfg *client.Config) {
-		cfg.OnRevoked = func(_ wampcore.MessageType, d wampcore.RevokedDetails) { s.revoked(d) }
-	})
-	if err != nil {
+	s.backlog.bound(b.cfg.StreamEvents, b.cfg.StreamBytes)
+	s.req.Cursor = ""
+	if err := b.admit(s); err != nil {
 		return err
 	}
-	s.session, s.id = session, session.ID()
-	for _, topic := range topics {
-		if _, err := session.Subscribe(ctx, topic.URI, s.handler(topic), wampcore.SubscribeOptions{Match: topic.Match}); err != nil {
-			return fmt.Errorf("subscribe to %s: %w", topic.URI, err)
-		}
+	defer b.release(s)
+	s.opening.begun = context.AfterFunc(ctx, func() { s.End(context.Cause(ctx)) })
+	defer s.opening.begun()
+	if b.cfg.Attach != nil {
+		s.open(p.Realm)
+		s.End(b.cfg.Attach(peer{s}, p))
+	} else {
+		s.End(s.share(ctx, p))
 	}
-	context.AfterFunc(doneContext{session}, func() { s.stop(session.Err()) }) //nolint:contextcheck // the session's end, not the request's
-	return nil
-}
-
-// share subscribes on the session of the principal's streams, and on those that follow when that is lost.
-func (s *Stream) share(ctx context.Context, p Principal, topics []Topic) error {
-	session, r, err := s.b.join(ctx, use{p, true})
-	if err != nil {
-		return err
-	}
-	s.id = session.ID()
-	for _, topic := range topics {
-		st, err := r.Subscribe(ctx, topic.URI, s.handler(topic), wampcore.SubscribeOptions{Match: topic.Match})
-		if err != nil {
-			return fmt.Errorf("subscribe to %s: %w", topic.URI, err)
-		}
-		s.standing = append(s.standing, st)
-	}
-	return nil
+	return s.finish()
 }
 
 // ID returns the id of the session that the stream began with.
-func (s *Stream) ID() wampcore.ID { return s.id }
-
-func (b *Bridge) streamOf(st *client.Standing) *Stream {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.standing[st]
+func (s *Stream) ID() wampcore.ID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id
 }
 
-// restored tells a stream that one of its subscriptions is back after a loss, or ends it.
-func (b *Bridge) restored(st *client.Standing, err error) {
-	s := b.streamOf(st)
+// End ends the stream. The first reason counts; nil is that the session is over.
+func (s *Stream) End(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end(err)
+}
+
+// end is End with mu held.
+func (s *Stream) end(err error) {
+	if s.err != nil {
+		return
+	}
+	hungUp := errors.Is(err, ErrHungUp)
 	switch {
-	case s == nil:
-	case err != nil:
-		s.stop(fmt.Errorf("subscribe to %s: %w", st.URI(), err))
+	case s.drained && !hungUp:
+		err = ErrDraining
+	case err == nil:
+		err = wampcore.ErrClosed
+	}
+	if hungUp || errors.Is(err, ErrSlow) {
+		s.backlog.clear()
+	}
+	s.err = err
+	s.notify()
+}
+
+// notify wakes who serves the stream. mu is held.
+func (s *Stream) notify() {
+	if s.sink != nil {
+		s.sink.Wake()
+		return
+	}
+	select {
+	case s.wake <- struct{}{}:
 	default:
-		s.push(Item{Gap: true, Data: []byte(`{"reason":"the connection to the router was lost for a while"}`)})
 	}
 }
 
-func (b *Bridge) revoked(st *client.Standing, d wampcore.RevokedDetails) {
-	if s := b.streamOf(st); s != nil {
-		s.revoked(d)
+// finish says the last word. It returns the stream's error if it never began.
+func (s *Stream) finish() error {
+	s.mu.Lock()
+	sink, err := s.sink, s.err
+	rest := bytes.Join(s.backlog.frames, nil)
+	for _, t := range s.timers {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	s.mu.Unlock()
+	if sink == nil {
+		return err
+	}
+	s.b.streamStats.ended(err)
+	switch {
+	case errors.Is(err, ErrHungUp):
+		sink.Cut()
+	default:
+		sink.Finish(append(rest, s.req.Frames.Last(err)...))
+	}
+	return nil
+}
+
+// cut ends the stream, whatever its reader does.
+func (s *Stream) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end(ErrDraining)
+	if s.sink != nil {
+		s.sink.Cut()
 	}
 }
 
-// Next waits for something to read and returns all that waits. What came before the end is returned before its reason
-// is. When ctx ends first, Next returns its error.
-func (s *Stream) Next(ctx context.Context) ([]Item, error) {
+// next returns what there is to ask the router. It waits until there is something; meanwhile it does what the stream has to do.
+func (s *Stream) next() (wampcore.Message, error) {
 	for {
 		s.mu.Lock()
-		items, err := s.items, s.err
-		s.items, s.bytes = nil, 0
+		if s.opening != nil && s.opening.more && !s.blocked {
+			s.opening.more = false
+			s.askForPage()
+		}
+		m, a, err := s.take()
+		sink := s.sink
 		s.mu.Unlock()
-		if len(items) > 0 {
-			return items, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case <-s.wake:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		switch {
+		case err != nil || m != nil:
+			return m, err
+		case a != nil:
+			s.answered(a)
+		case sink == nil:
+			<-s.wake
+		default:
+			if err := sink.Wait(); err != nil {
+				s.End(fmt.Errorf("%w: %w", ErrHungUp, err))
+			}
 		}
 	}
 }
 
-// Close ends the stream's session, or its share of one.
-func (s *Stream) Close(ctx context.Context) error {
-	s.b.mu.Lock()
-	delete(s.b.streams, s)
-	s.b.checkEmpty()
-	for _, st := range s.standing {
-		delete(s.b.standing, st)
+// take returns a request, or the router's answer. mu is held.
+func (s *Stream) take() (wampcore.Message, *answer, error) {
+	switch {
+	case s.interrupted:
+		return nil, nil, wampcore.ErrInterrupted
+	case s.err != nil:
+		return nil, nil, wampcore.ErrClosed
+	case len(s.requests) > 0:
+		m := s.requests[0]
+		if s.requests = s.requests[1:]; len(s.requests) == 0 {
+			s.requests = nil
+		}
+		return m, nil, nil
 	}
-	s.b.mu.Unlock()
-	s.stop(client.ErrClosed)
-	if s.session != nil {
-		return s.session.Close(ctx)
-	}
-	var errs []error
-	for _, st := range s.standing {
-		errs = append(errs, st.End(ctx))
-	}
-	return errors.Join(errs...)
+	a := s.answer
+	s.answer = nil
+	return nil, a, nil
 }
 
-// revoked ends the stream when the router takes one of its subscriptions away: its reader would wait in vain.
-func (s *Stream) revoked(d wampcore.RevokedDetails) {
-	s.stop(revocation(d))
+// request queues a message for the router. mu is held.
+func (s *Stream) request(build func(wampcore.ID) wampcore.Message) wampcore.ID {
+	s.lastRequest = s.lastRequest.Next()
+	s.requests = append(s.requests, build(s.lastRequest))
+	return s.lastRequest
 }
+
+// outgoing are frames on their way, with what there is to know of them if they have to wait.
+type outgoing struct {
+	frames [][]byte
+	topics []wampcore.URI // only where somebody wants to know
+}
+
+var outgoings = sync.Pool{New: func() any { return new(outgoing) }} //nolint:gochecknoglobals // pools are shared
+
+func newOutgoing() *outgoing {
+	o, _ := outgoings.Get().(*outgoing)
+	return o
+}
+
+func (o *outgoing) release() {
+	clear(o.frames)
+	clear(o.topics)
+	o.frames, o.topics = o.frames[:0], o.topics[:0]
+	outgoings.Put(o)
+}
+
+// event takes an event that came. mu is held.
+func (s *Stream) event(o *outgoing, e *wampcore.Event) {
+	if s.err != nil || e.Details.Retained && (s.opening == nil || !s.req.Retained) {
+		return
+	}
+	if !e.Details.Retained {
+		if e.Publication == s.last { // another of the subscriptions gets it, too
+			return
+		}
+		s.last = e.Publication
+	}
+	topic := s.topicOf(e)
+	if s.opening != nil {
+		// What comes before all is subscribed to has no known place among the rest.
+		if e.Details.Retained || !s.opening.lost && !slices.Contains(s.subscriptions, 0) {
+			s.opening.hold(topic, e, &s.b.cfg)
+		}
+		return
+	}
+	if !topic.Reserved() {
+		s.cursor = e.Publication
+	}
+	s.seen++
+	o.frames = append(o.frames, s.req.Frames.Event(topic, e))
+	if s.req.Slow == SlowConflate {
+		o.topics = append(o.topics, topic)
+	}
+}
+
+func (s *Stream) topicOf(e *wampcore.Event) wampcore.URI {
+	if e.Details.Topic != "" {
+		return e.Details.Topic
+	}
+	for i, id := range s.subscriptions {
+		if id == e.Subscription {
+			return s.req.Topics[i].URI
+		}
+	}
+	return s.req.Topics[0].URI
+}
+
+// maxSend is about how many bytes are sent at once, before what does not fit waits as frames.
+const maxSend = 64 << 10
+
+// send sends events, as far as the reader takes them; the others wait. mu is held, and there is a sink.
+func (s *Stream) send(o *outgoing) {
+	sent := 0
+	for sent < len(o.frames) && !s.blocked && s.err == nil {
+		end, size := sent, 0
+		for end < len(o.frames) && size < maxSend {
+			size += len(o.frames[end])
+			end++
+		}
+		s.write(o.frames[sent:end], end-sent, size)
+		sent = end
+	}
+	for i := sent; i < len(o.frames) && s.err == nil; i++ {
+		topic := wampcore.URI("")
+		if len(o.topics) > i {
+			topic = o.topics[i]
+		}
+		s.keep(o.frames[i], topic)
+	}
+}
+
+// write gives frames to the sink. mu is held.
+func (s *Stream) write(frames [][]byte, events, size int) {
+	more, err := s.sink.Send(frames)
+	if err != nil {
+		s.end(fmt.Errorf("%w: %w", ErrHungUp, err))
+		return
+	}
+	s.blocked = !more
+	s.b.streamStats.events.Add(uint64(events))
+	s.b.streamStats.bytes.Add(uint64(size))
+}
+
+// notice sends words of the stream's own. mu is held.
+func (s *Stream) notice(frames ...[]byte) {
+	size := 0
+	for _, f := range frames {
+		size += len(f)
+	}
+	s.write(frames, 0, size)
+}
+
+// keep lets an event wait for the reader. mu is held.
+func (s *Stream) keep(frame []byte, topic wampcore.URI) {
+	dropped, conflated, ok := s.backlog.put(s.req.Slow, frame, topic)
+	s.b.streamStats.dropped.Add(uint64(dropped))
+	s.b.streamStats.conflated.Add(uint64(conflated))
+	if !ok {
+		s.end(ErrSlow)
+	}
+}
+
+// Drained says that the sink takes more, or that it never will.
+func (s *Stream) Drained(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.blocked = false
+	if err != nil {
+		s.end(fmt.Errorf("%w: %w", ErrHungUp, err))
+		return
+	}
+	s.flush()
+	if s.opening != nil {
+		s.notify()
+	}
+}
+
+// flush sends what waits. mu is held.
+func (s *Stream) flush() {
+	if s.err != nil || s.blocked || s.sink == nil || s.backlog.empty() {
+		return
+	}
+	o := newOutgoing()
+	defer o.release()
+	if n := s.backlog.take(o); n > 0 {
+		s.notice(s.req.Frames.Notice("wamp.gap", "", fmt.Appendf(nil, `{"reason":"the reader did not keep up","dropped":%d}`, n)))
+	}
+	s.send(o)
+}
+
+// start begins the heartbeat, and the time that the stream has. mu is held.
+func (s *Stream) start() {
+	s.timers[0] = time.AfterFunc(s.pause(), s.beat)
+	if !s.req.Until.IsZero() {
+		s.timers[1] = time.AfterFunc(time.Until(s.req.Until), func() { s.End(ErrExpired) })
+	}
+}
+
+// beat says that the stream is alive. Every second time it moves the reader's cursor to where the realm is: without it, that of
+// a quiet topic would be forgotten by the router.
+func (s *Stream) beat() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return
+	}
+	s.timers[0].Reset(s.pause())
+	switch s.beats++; {
+	case s.blocked || s.opening != nil:
+	case s.beats%2 == 0 && s.asking == 0:
+		s.askedAt = s.seen
+		s.ask(nil, "")
+		s.notify()
+	default:
+		s.notice(s.req.Frames.Beat(""))
+	}
+}
+
+// pause is the time to the next heartbeat. Streams that began together do not stay together.
+func (s *Stream) pause() time.Duration { return s.req.Heartbeat*3/4 + rand.N(s.req.Heartbeat/2+1) }
+
+// position answers the question of a heartbeat. What was sent meanwhile has moved the cursor further.
+func (s *Stream) position(last wampcore.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil || s.blocked || s.opening != nil {
+		return
+	}
+	if last == 0 || s.seen != s.askedAt {
+		s.notice(s.req.Frames.Beat(""))
+		return
+	}
+	s.cursor = last
+	s.notice(s.req.Frames.Beat(Cursor(last)))
+}
+
+// revoked ends the stream when the router takes one of its subscriptions away: its reader would wait in vain. mu is held.
+func (s *Stream) revoked(d wampcore.RevokedDetails) { s.end(revocation(d)) }
 
 func revocation(d wampcore.RevokedDetails) error {
 	reason := d.Reason
@@ -183,99 +468,4 @@ func revocation(d wampcore.RevokedDetails) error {
 		reason = "the router took it away"
 	}
 	return &wampcore.Error{URI: wampcore.ErrNotAuthorized, Message: reason}
-}
-
-// stop makes Next return err. The first reason counts.
-func (s *Stream) stop(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.drained {
-		err = ErrDraining
-	}
-	if s.err == nil {
-		s.err = err
-		s.notify()
-	}
-}
-
-func (s *Stream) notify() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// event is what a reader gets of an EVENT.
-type event struct {
-	Topic       wampcore.URI    `json:"topic"`
-	Publication wampcore.ID     `json:"publication"`
-	Timestamp   string          `json:"timestamp,omitzero"` // of the past alone
-	Args        json.RawMessage `json:"args,omitempty"`
-	Kwargs      json.RawMessage `json:"kwargs,omitempty"`
-	Details     details         `json:"details"`
-}
-
-type details struct {
-	Publisher         wampcore.ID `json:"publisher,omitzero"`
-	PublisherAuthID   string      `json:"publisher_authid,omitzero"`
-	PublisherAuthRole string      `json:"publisher_authrole,omitzero"`
-	TrustLevel        *int64      `json:"trustlevel,omitempty"`
-	Retained          bool        `json:"retained,omitzero"`
-}
-
-func (s *Stream) handler(topic Topic) client.EventHandler {
-	return func(_ context.Context, e *wampcore.Event) {
-		uri := topic.URI
-		if e.Details.Topic != "" {
-			uri = e.Details.Topic
-		}
-		s.push(Item{Data: encodeEvent(uri, e)})
-	}
-}
-
-// encodeEvent returns e on one line. The payload is compacted by that, and otherwise as it came: numbers are exact.
-func encodeEvent(topic wampcore.URI, e *wampcore.Event) []byte {
-	p := e.Payload.Transcode(wampcore.JSON)
-	line, err := marshal(event{
-		Topic: topic, Publication: e.Publication, Args: p.Args, Kwargs: p.Kwargs,
-		Details: details{
-			e.Details.Publisher, e.Details.PublisherAuthID, e.Details.PublisherAuthRole, e.Details.TrustLevel, e.Details.Retained,
-		},
-	})
-	if err != nil { // it was scanned when it came
-		return []byte(`{}`)
-	}
-	return line
-}
-
-func (s *Stream) push(item Item) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := len(s.items)
-	if s.err != nil || item.Gap && n > 0 && s.items[n-1].Gap {
-		return
-	}
-	if n > 0 && (n >= s.b.cfg.StreamEvents || s.bytes+len(item.Data) > s.b.cfg.StreamBytes) {
-		s.err = ErrSlow
-		s.items, s.bytes = nil, 0
-		s.notify()
-		return
-	}
-	s.items = append(s.items, item)
-	s.bytes += len(item.Data)
-	s.notify()
-}
-
-// doneContext is over when a session is.
-type doneContext struct{ s *client.Session }
-
-func (doneContext) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (c doneContext) Done() <-chan struct{}     { return c.s.Done() }
-func (doneContext) Value(any) any               { return nil }
-
-func (c doneContext) Err() error {
-	if c.s.Err() != nil {
-		return context.Canceled
-	}
-	return nil
 }

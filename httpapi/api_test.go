@@ -63,6 +63,13 @@ func newFaceOver(tb testing.TB, realm router.RealmConfig, change ...func(*httpap
 			}
 			return r.DialAs(router.Identity{AuthID: p.AuthID, AuthRole: p.AuthRole, Method: p.Method, Provider: p.Provider}), nil
 		},
+		Attach: func(t wampcore.Transport, p bridge.Principal) error {
+			if p.AuthRole == "" {
+				return r.Attach(t, router.Peer{Transport: "http"})
+			}
+			id := router.Identity{AuthID: p.AuthID, AuthRole: p.AuthRole, Method: p.Method, Provider: p.Provider}
+			return r.AttachAs(t, router.Peer{Transport: "http"}, id)
+		},
 		StreamEvents: 100,
 	})
 	yaml, err := os.ReadFile("../openapi.yaml")

@@ -76,6 +76,9 @@ type requester struct {
 	source  *http.Request // whose credentials they are
 	limit   Limit
 	account *account
+
+	stream *bridge.Stream // that goes on when the handler has returned; nil: none does
+	over   func()         // to be called when the request is over, or the stream
 }
 
 type requesterKey struct{}
@@ -105,12 +108,18 @@ func (a *api) identified(next http.Handler) http.Handler {
 		if err != nil {
 			return err
 		}
-		defer release()
+		who.over = release
+		defer func() {
+			if who.stream == nil {
+				who.over()
+			}
+		}()
 		ctx := context.WithValue(r.Context(), requesterKey{}, who)
 		if kind == streams {
+			who.source = credentialsOf(who.source)
 			var end func()
 			ctx, end = a.watched.add(ctx, who)
-			defer end()
+			who.over = func() { end(); release() }
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 		return nil

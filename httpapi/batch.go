@@ -109,12 +109,14 @@ func (a *api) publishEach(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// publication returns what is said of a publication: nothing where it was not acknowledged.
+// publication returns what is said of a publication, with the cursor behind it: nothing where it was not acknowledged.
 func publication(id wampcore.ID) []byte {
 	if id == 0 {
 		return []byte("{}")
 	}
-	return append(strconv.AppendUint([]byte(`{"publication":`), uint64(id), 10), '}')
+	b := strconv.AppendUint([]byte(`{"publication":`), uint64(id), 10)
+	b = bridge.AppendCursor(append(b, `,"cursor":"`...), id)
+	return append(b, `"}`...)
 }
 
 // answerList is the answer to a batch, in the making.

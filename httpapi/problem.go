@@ -127,6 +127,9 @@ func asProblem(err error) *problem {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return refuse(http.StatusRequestEntityTooLarge, refusedBody, "the body is larger than this gateway takes")
 	}
+	if e, ok := errors.AsType[*bridge.GapError](err); ok {
+		return newProblem(http.StatusGone, "the stream cannot go on where it was: "+e.Reason)
+	}
 	if errors.Is(err, client.ErrDown) { // whatever the reason is
 		return wampProblem(&wampcore.Error{URI: wampcore.ErrUnavailable, Message: "there is no session with the router"})
 	}

@@ -40,7 +40,9 @@ func (a *api) publish(w http.ResponseWriter, r *http.Request) error {
 		case !req.Options.Acknowledge:
 			return reply{status: http.StatusAccepted}, nil
 		}
-		return as.json(publication(id)), nil
+		rep := as.json(publication(id))
+		rep.header = http.Header{cursorHeader: {bridge.Cursor(id)}}
+		return rep, nil
 	})
 }
 

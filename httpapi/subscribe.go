@@ -1,12 +1,12 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
-	"time"
+	"slices"
+	"strings"
 
 	"github.com/go-chi/chi/v5"
 
@@ -17,68 +17,131 @@ import (
 // maxTopics is how many topics and patterns one stream may have.
 const maxTopics = 100
 
+// subscribe streams events: as server-sent events, as lines of JSON, or as an answer for those who come again and again.
 func (a *api) subscribe(w http.ResponseWriter, r *http.Request) error {
-	topics, err := a.topics(r)
+	req, err := a.streamRequest(r)
 	if err != nil {
 		return err
 	}
-	if !accepts(r, "text/event-stream") {
-		return newProblem(http.StatusNotAcceptable, "this is an event stream: accept text/event-stream")
+	if isOver(req.Cursor) {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.CallTimeout)
-	stream, err := a.cfg.Bridge.Stream(ctx, a.principal(r), topics)
-	cancel()
+	wait, polling, err := pollTime(r)
 	if err != nil {
 		return err
 	}
-	defer a.endStream(stream) //nolint:contextcheck // the request is over by then
-	s := a.stream(w, eventStream)
-	s.write(fmt.Appendf(nil, "retry: 3000\nevent: wamp.ready\ndata: {\"stream\":\"%d\",\"resume\":\"live\"}\n\n", stream.ID()))
-	for s.err == nil {
-		a.next(r, stream, s)
+	if polling {
+		return a.poll(w, r, req, wait)
 	}
-	return nil // the answer has begun: whatever it was has been said in the stream, or nobody listens
+	f := framing{format: streamFormat(r), named: r.URL.Query().Get("event") == "topic"}
+	if f.format == noStream {
+		f.format = eventStream
+	}
+	if !accepts(r, contentTypes[f.format]) && streamFormat(r) == noStream {
+		return newProblem(http.StatusNotAcceptable, "this is a stream of events: accept text/event-stream or application/jsonl, or application/json with ?wait=")
+	}
+	if canHijack(w, r) {
+		f.chunked = r.ProtoMinor > 0
+		return a.streamRaw(w, r, req, f)
+	}
+	req.Frames = lastFrames{f, requestID(r)}
+	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) { return a.newWriterSink(w, r, s, f), nil }
+	return a.serveStream(r, req)
 }
 
-// next waits for events and writes them, or a heartbeat if there are none for a while. The stream's end is its error.
-func (a *api) next(r *http.Request, stream *bridge.Stream, s *streamWriter) {
-	beat := a.cfg.Heartbeat*3/4 + rand.N(a.cfg.Heartbeat/2)
-	ctx, cancel := context.WithTimeout(r.Context(), beat)
-	defer cancel()
-	items, err := stream.Next(ctx)
-	switch {
-	case err == nil:
-		s.items(items)
-	case farewellOf(r) != "":
-		s.event("", "wamp.bye", farewellOf(r).data())
-		s.err = farewellOf(r)
-	case r.Context().Err() != nil:
-		s.err = r.Context().Err()
-	case errors.Is(err, context.DeadlineExceeded):
-		s.beat()
-	case errors.Is(err, bridge.ErrDraining):
-		s.write(fmt.Appendf(nil, "retry: %d\nevent: wamp.bye\ndata: {}\n\n", 1000+rand.IntN(4000)))
-		s.err = err
-	default:
-		p := asProblem(err)
-		if errors.Is(err, bridge.ErrSlow) {
-			p = newProblem(http.StatusServiceUnavailable, err.Error())
-			p.Retriable = true
+// streamRaw serves a stream on a goroutine of its own, so that the handler's, and the buffers of net/http, are given back.
+func (a *api) streamRaw(w http.ResponseWriter, r *http.Request, req bridge.StreamRequest, f framing) error {
+	begun, failed := make(chan struct{}), make(chan error, 1)
+	req.Frames = lastFrames{f, requestID(r)}
+	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
+		k, err := a.newRawSink(w, r, s, f)
+		if err == nil {
+			a.watched.takeOver(requesterOf(r), s)
+			close(begun)
 		}
-		s.event("", "wamp.error", p.encode(requestID(r)))
-		s.err = err
+		return k, err
+	}
+	go a.serveRaw(r, req, failed) // the bridge waits for it
+	select {
+	case <-begun:
+		return nil
+	case err := <-failed:
+		return err
 	}
 }
 
-// endTimeout is how long the session of a stream that is over may take to say goodbye.
-const endTimeout = 2 * time.Second
-
-func (a *api) endStream(stream *bridge.Stream) {
-	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
-	defer cancel()
-	if err := stream.Close(ctx); err != nil {
-		a.cfg.Log.Debug().Err(err).Msg("a stream's session was cut")
+func (a *api) serveRaw(r *http.Request, req bridge.StreamRequest, failed chan<- error) {
+	who := requesterOf(r)
+	err := a.serveStream(r, req)
+	if who.stream != nil {
+		who.over()
 	}
+	failed <- err
+}
+
+// serveStream serves a stream until it is over. Until it begins, it has the time that other requests have.
+func (a *api) serveStream(r *http.Request, req bridge.StreamRequest) error {
+	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.CallTimeout)
+	ready, begun := req.Ready, false
+	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
+		cancel() // a stream that has begun keeps nothing of its request
+		begun = true
+		return ready(s)
+	}
+	err := a.cfg.Bridge.Stream(ctx, a.principal(r), req)
+	if !begun {
+		cancel()
+	}
+	return err
+}
+
+// canHijack reports whether a request's connection can be taken over: it is HTTP/1's alone, in the clear, and nothing of a body is to come.
+func canHijack(w http.ResponseWriter, r *http.Request) bool {
+	if r.ProtoMajor != 1 || r.TLS != nil || r.ContentLength != 0 {
+		return false
+	}
+	for {
+		switch v := w.(type) {
+		case http.Hijacker:
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = v.Unwrap()
+		default:
+			return false
+		}
+	}
+}
+
+// streamRequest returns what the request asks for.
+func (a *api) streamRequest(r *http.Request) (req bridge.StreamRequest, err error) {
+	q := r.URL.Query()
+	if req.Topics, err = a.topics(r); err != nil {
+		return req, err
+	}
+	req.Cursor = cmp.Or(r.Header.Get("Last-Event-ID"), q.Get("cursor"), q.Get("lastEventId"))
+	req.Heartbeat, req.Until = a.cfg.Heartbeat, requesterOf(r).expires
+	for _, option := range []struct {
+		name  string
+		known []string
+		set   func(i int)
+	}{
+		{"retained", []string{"0", "1"}, func(i int) { req.Retained = i == 1 }},
+		{"on_gap", []string{"continue", "fail"}, func(i int) { req.FailOnGap = i == 1 }},
+		{"event", []string{"message", "topic"}, func(int) {}},
+		{"slow", []string{"disconnect", "drop_oldest", "conflate"}, func(i int) { req.Slow = bridge.Slow(i) }},
+	} {
+		if !q.Has(option.name) {
+			continue
+		}
+		i := slices.Index(option.known, q.Get(option.name))
+		if i < 0 {
+			return req, newProblem(http.StatusBadRequest,
+				option.name+"="+q.Get(option.name)+" is not known; it is "+strings.Join(option.known, " or "))
+		}
+		option.set(i)
+	}
+	return req, nil
 }
 
 // topics returns what the path and the query ask for.
@@ -126,17 +189,4 @@ func parseMatch(name string) (wampcore.Match, error) {
 		}
 	}
 	return 0, newProblem(http.StatusBadRequest, "match="+name+" is not known; it is exact, prefix or wildcard")
-}
-
-// items go out in one write.
-func (s *streamWriter) items(items []bridge.Item) {
-	s.buf = s.buf[:0]
-	for _, item := range items {
-		name := ""
-		if item.Gap {
-			name = "wamp.gap"
-		}
-		s.buf = s.format.appendFrame(s.buf, "", name, item.Data)
-	}
-	s.write(s.buf)
 }

@@ -3,10 +3,14 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
+
+	"github.com/wampgate/wampgate/bridge"
 )
 
 // watched are the streams that are open, and how to end them.
@@ -36,6 +40,31 @@ func (w *watched) add(ctx context.Context, who *requester) (_ context.Context, e
 		w.mu.Unlock()
 		stop()
 	}
+}
+
+// takeOver notes that a requester's stream goes on when its request's handler has returned.
+func (w *watched) takeOver(who *requester, s *bridge.Stream) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	who.stream = s
+	w.open[who] = func(why error) { s.End(fmt.Errorf("%w: %w", bridge.ErrExpired, why)) }
+}
+
+// nobody is a request without credentials.
+var nobody = &http.Request{URL: new(url.URL), Header: http.Header{}} //nolint:gochecknoglobals // never changed
+
+// credentialsOf returns a request that has the credentials of another, and nothing else: a stream keeps it for as long as it is open.
+func credentialsOf(r *http.Request) *http.Request {
+	header := http.Header{}
+	for _, name := range []string{"Authorization", apiKeyHeader} {
+		if values := r.Header.Values(name); len(values) > 0 {
+			header[http.CanonicalHeaderKey(name)] = values
+		}
+	}
+	if len(header) == 0 && r.TLS == nil {
+		return nobody
+	}
+	return &http.Request{URL: nobody.URL, Header: header, TLS: r.TLS, RemoteAddr: r.RemoteAddr}
 }
 
 func (w *watched) all() map[*requester]context.CancelCauseFunc {

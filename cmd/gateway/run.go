@@ -119,7 +119,6 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 		if streams.Login, err = cfg.login(); err != nil {
 			return nil, err
 		}
-		streams.Shared = true
 		streams.Dial = func(ctx context.Context, _ bridge.Principal) (wampcore.Transport, error) { return dial(ctx) }
 		streams.OnUp = func(p bridge.Principal) { log.Info().Str("realm", string(p.Realm)).Msg("upstream is there") }
 		streams.OnDown = func(p bridge.Principal, err error) {
@@ -147,6 +146,13 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 			return r.Dial(), nil
 		}
 		return r.DialAs(router.Identity{AuthID: p.AuthID, AuthRole: p.AuthRole, Method: p.Method, Provider: p.Provider}), nil
+	}
+	streams.Attach = func(t wampcore.Transport, p bridge.Principal) error {
+		peer := router.Peer{Transport: "http"}
+		if p.AuthRole == "" {
+			return r.Attach(t, peer)
+		}
+		return r.AttachAs(t, peer, router.Identity{AuthID: p.AuthID, AuthRole: p.AuthRole, Method: p.Method, Provider: p.Provider})
 	}
 	g.bridge = bridge.New(streams)
 	g.hooks, err = g.newHooks(streams)

@@ -191,8 +191,25 @@ func (st *Standing) Attached() (*Session, wampcore.ID) {
 func (r *Redialer) Subscribe(
 	ctx context.Context, topic wampcore.URI, h EventHandler, opts wampcore.SubscribeOptions,
 ) (*Standing, error) {
+	return r.subscribe(ctx, topic, func(ctx context.Context, s *Session) (*Subscription, error) {
+		return s.Subscribe(ctx, topic, h, opts)
+	})
+}
+
+// Watch is Subscribe with a handler that is called as Session.Watch has it.
+func (r *Redialer) Watch(
+	ctx context.Context, topic wampcore.URI, h func(*wampcore.Event), opts wampcore.SubscribeOptions,
+) (*Standing, error) {
+	return r.subscribe(ctx, topic, func(ctx context.Context, s *Session) (*Subscription, error) {
+		return s.Watch(ctx, topic, h, opts)
+	})
+}
+
+func (r *Redialer) subscribe(
+	ctx context.Context, topic wampcore.URI, subscribe func(context.Context, *Session) (*Subscription, error),
+) (*Standing, error) {
 	attach := func(ctx context.Context, s *Session) (wampcore.ID, func(context.Context) error, error) {
-		sub, err := s.Subscribe(ctx, topic, h, opts)
+		sub, err := subscribe(ctx, s)
 		if err != nil {
 			return 0, nil, err
 		}

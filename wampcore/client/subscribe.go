@@ -47,6 +47,14 @@ func (s *Session) Subscribe(
 	return s.subscribe(ctx, topic, &Subscription{s: s, handler: h}, opts)
 }
 
+// Watch is Subscribe with a handler that is called by the reader itself, for all subscriptions in the order in which things came. It
+// must neither wait nor use the session.
+func (s *Session) Watch(
+	ctx context.Context, topic wampcore.URI, h func(*wampcore.Event), opts wampcore.SubscribeOptions,
+) (*Subscription, error) {
+	return s.subscribe(ctx, topic, &Subscription{s: s, direct: h}, opts)
+}
+
 func (s *Session) subscribe(
 	ctx context.Context, topic wampcore.URI, sub *Subscription, opts wampcore.SubscribeOptions,
 ) (*Subscription, error) {
@@ -225,11 +233,11 @@ func (s *Session) revokeSubscription(d wampcore.RevokedDetails) {
 // retention]
 func (s *Session) Retained(ctx context.Context, topic wampcore.URI) (*wampcore.Event, error) {
 	var newest *wampcore.Event // the reader's, until what follows it is answered
-	sub, err := s.subscribe(ctx, topic, &Subscription{s: s, direct: func(e *wampcore.Event) {
+	sub, err := s.Watch(ctx, topic, func(e *wampcore.Event) {
 		if e.Details.Retained {
 			newest = e
 		}
-	}}, wampcore.SubscribeOptions{GetRetained: true})
+	}, wampcore.SubscribeOptions{GetRetained: true})
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,185 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/wampgate/wampgate/bridge"
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// How long a poll waits for events.
+const (
+	defaultPoll = 20 * time.Second
+	maxPoll     = 60 * time.Second
+)
+
+// pollTime returns whether the client wants one answer instead of a stream, and for how long it waits.
+func pollTime(r *http.Request) (wait time.Duration, polling bool, err error) {
+	text := r.URL.Query().Get("wait")
+	if streamFormat(r) != noStream || text == "" && accepts(r, contentTypes[eventStream]) {
+		return 0, false, nil
+	}
+	if !accepts(r, "application/json") {
+		return 0, false, nil
+	}
+	if text == "" {
+		return defaultPoll, true, nil
+	}
+	seconds, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || time.Duration(seconds)*time.Second > maxPoll {
+		return 0, false, newProblem(http.StatusBadRequest, "wait is a number of seconds from 0 to 60")
+	}
+	return time.Duration(seconds) * time.Second, true, nil
+}
+
+// poll answers with the events that came behind the cursor, or else with the first that come in time, and where to go on.
+func (a *api) poll(w http.ResponseWriter, r *http.Request, req bridge.StreamRequest, wait time.Duration) error {
+	k := &pollSink{wake: make(chan struct{}, 1), gone: r.Context().Done(), wait: wait, patient: req.Retained}
+	req.Slow, req.Frames = bridge.SlowDisconnect, k
+	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
+		k.stream = s
+		return k, nil
+	}
+	if err := a.serveStream(r, req); err != nil {
+		return err
+	}
+	body, err := k.answer()
+	if err != nil {
+		return err
+	}
+	if k.cursor != "" {
+		w.Header().Set(cursorHeader, k.cursor)
+	}
+	writeJSON(w, r, body)
+	return nil
+}
+
+// pollSink collects events until there are some. It is its own frames: what is to be known of each of them stands before its data.
+type pollSink struct {
+	stream  *bridge.Stream
+	wait    time.Duration
+	gone    <-chan struct{}
+	wake    chan struct{} // of size 1
+	patient bool          // a gap alone is no answer: what is retained follows
+
+	mu     sync.Mutex
+	timer  *time.Timer
+	cursor string
+	gap    []byte
+	events [][]byte
+	failed error
+}
+
+func (k *pollSink) answer() ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.timer != nil {
+		k.timer.Stop()
+	}
+	if k.failed != nil && len(k.events) == 0 {
+		return nil, k.failed
+	}
+	body := append([]byte(`{"events":[`), bytes.Join(k.events, []byte{','})...)
+	body = append(body, ']')
+	if k.cursor != "" {
+		body = append(append(append(body, `,"cursor":"`...), k.cursor...), '"')
+	}
+	if k.gap != nil {
+		body = append(append(body, `,"gap":`...), k.gap...)
+	}
+	return append(body, '}'), nil
+}
+
+// Event returns an event.
+func (k *pollSink) Event(topic wampcore.URI, e *wampcore.Event) []byte {
+	return k.Past(topic, e, !topic.Reserved())
+}
+
+// Past returns an event, with its cursor if it has one.
+func (k *pollSink) Past(topic wampcore.URI, e *wampcore.Event, cursor bool) []byte {
+	b := []byte{'e'}
+	if cursor {
+		b = bridge.AppendCursor(b, e.Publication)
+	}
+	return bridge.AppendEvent(append(b, ' '), topic, e)
+}
+
+// Notice returns the stream's own words.
+func (k *pollSink) Notice(name, cursor string, data []byte) []byte {
+	kind := "n"
+	if name == "wamp.gap" {
+		kind = "g"
+	}
+	return append([]byte(kind+cursor+" "), data...)
+}
+
+// Beat returns what moves the cursor.
+func (k *pollSink) Beat(cursor string) []byte { return []byte("b" + cursor + " ") }
+
+// Last notes what went wrong.
+func (k *pollSink) Last(err error) []byte {
+	if !errors.Is(err, bridge.ErrExpired) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.failed = err
+	}
+	return nil
+}
+
+// Send takes what there is. With the first events there is enough.
+func (k *pollSink) Send(frames [][]byte) (bool, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.timer == nil { // what is behind the cursor follows before the stream can end
+		k.timer = time.AfterFunc(k.wait, k.enough)
+	}
+	for _, f := range frames {
+		head, data, _ := bytes.Cut(f, []byte{' '})
+		if len(head) > 1 {
+			k.cursor = string(head[1:])
+		}
+		switch head[0] {
+		case 'e':
+			k.events = append(k.events, data)
+		case 'g':
+			k.gap = data
+		}
+	}
+	if len(k.events) > 0 || k.gap != nil && !k.patient {
+		k.timer.Reset(0)
+		return false, nil
+	}
+	return true, nil
+}
+
+func (k *pollSink) enough() { k.stream.End(bridge.ErrExpired) }
+
+// Wait waits for the end, or for the client to go.
+func (k *pollSink) Wait() error {
+	select {
+	case <-k.wake:
+		return nil
+	case <-k.gone:
+		return context.Canceled
+	}
+}
+
+// Wake makes Wait return.
+func (k *pollSink) Wake() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Finish has nothing to send.
+func (k *pollSink) Finish([]byte) {}
+
+// Cut has nothing to cut.
+func (k *pollSink) Cut() {}
