@@ -459,6 +459,7 @@ type hook struct {
 	queue     *inbox   // of a topic
 	first     chan error
 	wake      chan struct{} // of size 1: attach has to look at something
+	attached  chan struct{} // of size 1: it is registered, or subscribed, now
 	redial    *client.Redialer
 	stopped   context.Context // ends when nothing more is begun; both are the hook's lifetime
 	stop      context.CancelFunc
@@ -483,7 +484,7 @@ func newHook(hs *Hooks, key hookKey, p Principal, origin Origin, e *endpoint, eg
 	h := &hook{
 		endpoint: e, hooks: hs, key: key, principal: p, origin: origin, egress: egress,
 		log:   hs.cfg.Log.With().Str("hook", key.name).Str("realm", string(p.Realm)).Logger(),
-		first: make(chan error, 1), wake: make(chan struct{}, 1), sick: e.health != nil,
+		first: make(chan error, 1), wake: make(chan struct{}, 1), attached: make(chan struct{}, 1), sick: e.health != nil,
 	}
 	h.stopped, h.stop = context.WithCancel(context.Background())
 	h.killed, h.kill = context.WithCancel(context.Background())
@@ -522,6 +523,7 @@ func (h *hook) start() {
 			h.disable(strings.TrimSpace("the router took it away; " + d.Reason))
 		},
 	}
+	h.log.Info().Str("origin", string(h.origin)).Str("procedure", string(h.Procedure)).Str("topic", string(h.Topic)).Msg("a hook begins")
 	h.redial = client.Redial(cfg)
 	h.run.Go(h.attach)
 	if h.queue != nil {
@@ -616,6 +618,7 @@ func (h *hook) reconcile() error {
 		h.standing = standing
 		h.mu.Unlock()
 		h.setRefused(err)
+		signal(h.attached)
 	case !wanted && standing != nil:
 		h.detach()
 	}
@@ -736,9 +739,12 @@ func (h *hook) disable(why string) {
 	h.poke()
 }
 
-func (h *hook) poke() {
+func (h *hook) poke() { signal(h.wake) }
+
+// signal sends on a channel of size 1.
+func signal(c chan struct{}) {
 	select {
-	case h.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

@@ -158,11 +158,7 @@ func (h *hook) call(inv *client.Invocation) *message {
 	if inv.Details.Procedure != "" {
 		procedure = inv.Details.Procedure
 	}
-	session, _ := h.redial.Session()
-	id := strconv.FormatUint(uint64(inv.Request), 10)
-	if session != nil {
-		id = strconv.FormatUint(uint64(session.ID()), 10) + "-" + id
-	}
+	id := fmt.Sprintf("%d-%d", inv.Session(), inv.Request)
 	setText(header, "Wamp-Procedure", string(procedure))
 	header.Set("Wamp-Invocation", id)
 	setID(header, "Wamp-Caller", inv.Details.Caller)
@@ -198,7 +194,7 @@ func (h *hook) attempt(ctx context.Context, inv *client.Invocation, m *message, 
 	if err != nil {
 		return wampcore.Payload{}, lost(ctx, sent, err)
 	}
-	defer func() { drain(res.Body) }()
+	defer func() { _ = res.Body.Close() }() // a stream may go on behind its result
 	a := &answerReader{
 		as: h.Result, max: h.hooks.cfg.MaxAnswer,
 		alive: func() { late.Reset(limit) },

@@ -181,7 +181,7 @@ func (d *discoverer) apply(body []byte) error {
 		if bytes.Equal(d.known[name], text) {
 			continue
 		}
-		if err := d.make(name, text); err != nil {
+		if err := d.add(name, text); err != nil {
 			d.hooks.cfg.Log.Warn().Err(err).Str("hook", headerText(name)).Msg("a service wants a hook that cannot be")
 			d.hooks.remove(fixedKey(d.Principal, name), MadeByDiscovery)
 		}
@@ -208,8 +208,8 @@ func parseDiscovery(body []byte) (map[string]json.RawMessage, error) {
 	return document.Hooks, nil
 }
 
-// make makes one hook. Its URLs are the service's own: they may be paths.
-func (d *discoverer) make(name string, text []byte) error {
+// add makes one hook. Its URLs are the service's own: they may be paths.
+func (d *discoverer) add(name string, text []byte) error {
 	spec, err := ParseHookSpec(text)
 	if err != nil {
 		return err

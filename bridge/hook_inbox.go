@@ -45,12 +45,7 @@ func (in *inbox) put(d delivery) {
 	in.notify()
 }
 
-func (in *inbox) notify() {
-	select {
-	case in.wake <- struct{}{}:
-	default:
-	}
-}
+func (in *inbox) notify() { signal(in.wake) }
 
 // readOn says that events before those that come now may have been missed.
 func (in *inbox) readOn() {

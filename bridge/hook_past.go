@@ -76,14 +76,14 @@ func (h *hook) next(n int) (items []delivery, gap bool, err error) {
 	}
 }
 
-// wait waits for a while, without end if that is negative, or until something comes.
+// wait waits until something comes, or for a while, if that is not negative, or until the hook is subscribed.
 func (h *hook) wait(d time.Duration) {
 	var over <-chan time.Time
 	wake := h.queue.wake
 	if d >= 0 {
 		timer := time.NewTimer(d)
 		defer timer.Stop()
-		over, wake = timer.C, nil
+		over, wake = timer.C, h.attached
 	}
 	select {
 	case <-over:

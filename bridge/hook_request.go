@@ -53,10 +53,15 @@ func withoutURL(err error) error {
 	return err
 }
 
-// maxDrain is how much of a body is read that nobody looks at, so that its connection can be used again.
-const maxDrain = 64 << 10
+// How much of a body is read that nobody looks at, and for how long, so that its connection can be used again.
+const (
+	maxDrain  = 64 << 10
+	drainTime = 200 * time.Millisecond
+)
 
 func drain(body io.ReadCloser) {
+	cut := time.AfterFunc(drainTime, func() { _ = body.Close() })
+	defer cut.Stop()
 	_, _ = io.CopyN(io.Discard, body, maxDrain)
 	_ = body.Close()
 }

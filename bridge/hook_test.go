@@ -2,17 +2,20 @@ package bridge_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/wampcore"
@@ -725,5 +728,370 @@ func TestProceduresAreTakenBackWhileOpenCallsAreAnswered(t *testing.T) {
 	close(answer)
 	if r := wait(t, got); r.args != "[7]" {
 		t.Errorf("got %+v", r)
+	}
+}
+
+func TestResultOfAStreamDoesNotWaitForItsEnd(t *testing.T) {
+	over := make(chan struct{})
+	h := newHooked(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		text(http.StatusOK, sseKind, "event: result\ndata: {\"args\":[1]}\n\n")(w, r)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		close(over)
+	})
+	h.put(bridge.HookSpec{Procedure: "com.p", Timeout: bridge.Duration(5 * time.Minute)})
+	if got := ask(t.Context(), h.join(t), wampcore.Payload{}, wampcore.CallOptions{}); got != `{"args":[1]}` {
+		t.Errorf("got %s", got)
+	}
+	<-over
+}
+
+func TestServiceThatTricklesIsBounded(t *testing.T) {
+	trickle := func(kind, piece string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", kind)
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for r.Context().Err() == nil {
+				if _, err := io.WriteString(w, piece); err != nil {
+					return
+				}
+				_ = http.NewResponseController(w).Flush()
+				<-tick.C
+			}
+		}
+	}
+	h := newHooked(t, nil, func(c *bridge.HooksConfig) { c.MaxAnswer = 100 })
+	h.put(bridge.HookSpec{Procedure: "com.p", Timeout: bridge.Duration(100 * time.Millisecond)})
+	s := h.join(t)
+	for piece, want := range map[string]string{strings.Repeat(" ", 60): "wamp.error.runtime_error", "": "wamp.error.timeout"} {
+		h.serve(trickle(jsonKind, piece))
+		if got := ask(t.Context(), s, wampcore.Payload{}, wampcore.CallOptions{}); got[:len(want)] != want {
+			t.Errorf("%q: got %s", piece, got)
+		}
+	}
+	for piece, want := range map[string]string{"data: 0123456789": "wamp.error.runtime_error", "data: 0123456789\n": "wamp.error.runtime_error"} {
+		h.serve(trickle(sseKind, piece))
+		if got := ask(t.Context(), s, wampcore.Payload{}, wampcore.CallOptions{}); got[:len(want)] != want {
+			t.Errorf("%q: got %s", piece, got)
+		}
+	}
+	h.serve(func(w http.ResponseWriter, _ *http.Request) { // headers without end
+		for i := range 2000 {
+			w.Header().Set(fmt.Sprintf("X-%d", i), string(make([]byte, 0, 1))+"0123456789012345678901234567890123456789")
+		}
+		w.WriteHeader(http.StatusOK)
+	})
+	if got := ask(t.Context(), s, wampcore.Payload{}, wampcore.CallOptions{}); got[:26] != "wamp.error.network_failure" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestRequestsAreSignedWithEachSecret(t *testing.T) {
+	type request struct {
+		header http.Header
+		body   []byte
+	}
+	requests := make(chan request, 10)
+	h := newHooked(t, func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		requests <- request{r.Header, body}
+	})
+	secrets := []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_" + base64.StdEncoding.EncodeToString(make([]byte, 64))}
+	h.put(bridge.HookSpec{Procedure: "com.p", Secrets: secrets})
+	ask(t.Context(), h.join(t), payload(`["ä"]`, ""), wampcore.CallOptions{})
+	got := <-requests
+	for _, secret := range secrets {
+		wh, err := standardwebhooks.NewWebhook(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := wh.Verify(got.body, got.header); err != nil {
+			t.Errorf("%v: %v", got.header, err)
+		}
+		if err := wh.Verify(append(got.body, ' '), got.header); err == nil {
+			t.Error("another body is believed")
+		}
+	}
+	if n := len(strings.Split(got.header.Get("Webhook-Signature"), " ")); n != 2 {
+		t.Errorf("%d signatures", n)
+	}
+}
+
+func TestEventsAreSentInTheFormatThatIsAskedFor(t *testing.T) {
+	events := make(chan received, 100)
+	h := newHooked(t, inOrder(events, func(int, http.ResponseWriter) {}))
+	s := h.join(t)
+	trace, _ := wampcore.NewRaw(wampcore.JSON, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	topic := wampcore.URI("com.tö\"")
+	send := func(args string) wampcore.ID {
+		id, err := s.Publish(t.Context(), topic, payload(args, `{"k":1.5}`), wampcore.PublishOptions{
+			Acknowledge: true, DiscloseMe: true, Custom: wampcore.Attributes{{Key: "_traceparent", Value: trace}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	check := func(format bridge.Format, kind string, want, header map[string]string) {
+		t.Helper()
+		h.put(bridge.HookSpec{Topic: topic, Format: format})
+		id := send(`[9007199254740993]`)
+		e := receive(t, events)
+		if e.header.Get("Content-Type") != kind || e.header.Get("Traceparent") == "" {
+			t.Errorf("%s: got %v", format, e.header)
+		}
+		fill := strings.NewReplacer("ID", fmt.Sprint(id), "SESSION", fmt.Sprint(s.ID()))
+		var got map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(e.body), &got); err != nil {
+			t.Fatal(err)
+		}
+		for name, v := range want {
+			if string(got[name]) != fill.Replace(v) {
+				t.Errorf("%s: %s is %s, want %s", format, name, got[name], fill.Replace(v))
+			}
+		}
+		for name, v := range header {
+			if e.header.Get(name) != fill.Replace(v) {
+				t.Errorf("%s: %s is %q, want %q", format, name, e.header.Get(name), fill.Replace(v))
+			}
+		}
+	}
+	check(bridge.FormatWAMP, jsonKind,
+		map[string]string{"topic": `"com.tö\""`, "publication": "ID", "args": "[9007199254740993]", "kwargs": `{"k":1.5}`},
+		map[string]string{"Wamp-Topic": "com.t%C3%B6%22", "Wamp-Publication": "ID", "Wamp-Publisher": "SESSION", "Webhook-Id": "ID", "Wamp-Attempt": "1"})
+	check(bridge.FormatCloudEvents, "application/cloudevents+json", map[string]string{
+		"specversion": `"1.0"`, "id": `"ID"`, "source": `"/realms/realm1"`, "type": `"com.tö\""`, "datacontenttype": `"application/json"`,
+		"data": `{"args":[9007199254740993],"kwargs":{"k":1.5}}`, "wamppublisher": `"SESSION"`,
+		"traceparent": `"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"`,
+	}, nil)
+	check(bridge.FormatBinary, jsonKind, map[string]string{"args": "[9007199254740993]", "kwargs": `{"k":1.5}`}, map[string]string{
+		"Ce-Specversion": "1.0", "Ce-Id": "ID", "Ce-Source": "/realms/realm1", "Ce-Type": "com.t%C3%B6%22", "Ce-Wamppublisher": "SESSION",
+	})
+}
+
+func TestBatchesAreAcknowledgedAsAWhole(t *testing.T) {
+	gate := make(chan struct{})
+	events := make(chan received, 100)
+	h := newHooked(t, inOrder(events, func(n int, w http.ResponseWriter) {
+		<-gate
+		if n == 2 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	h.put(bridge.HookSpec{Topic: "com.t", Format: bridge.FormatBatch, Batch: 4})
+	h.publishN(h.join(t), "com.t", 0, 1)
+	first := receive(t, events)
+	h.publishN(h.join(t), "com.t", 1, 11)
+	close(gate)
+	var got [][]int
+	for n := 0; n < 11; {
+		var batch []struct {
+			Data struct{ Args []int }
+		}
+		if err := json.Unmarshal([]byte(first.body), &batch); err != nil || first.header.Get("Content-Type") != "application/cloudevents-batch+json" {
+			t.Fatalf("%s: %v", first.body, err)
+		}
+		args := make([]int, 0, len(batch))
+		for _, e := range batch {
+			args = append(args, e.Data.Args[0])
+		}
+		got = append(got, args)
+		if n = args[len(args)-1] + 1; n < 11 {
+			first = receive(t, events)
+		}
+	}
+	if d := cmp.Diff([][]int{{0}, {1, 2, 3, 4}, {1, 2, 3, 4}, {5, 6, 7, 8}, {9, 10}}, got); d != "" {
+		t.Error(d)
+	}
+	h.await("done", func(s bridge.HookStatus) bool { return s.Counts.Deliveries == 11 })
+}
+
+func TestLossOfTheRouterLosesNoEventsAndNoProcedure(t *testing.T) {
+	events := make(chan received, 1000)
+	h := newHooked(t, inOrder(events, func(int, http.ResponseWriter) {}))
+	s := h.join(t)
+	h.put(bridge.HookSpec{Topic: "com.t"})
+	h.publishN(s, "com.t", 0, 5)
+	for range 5 {
+		receive(t, events)
+	}
+	h.cut(errors.New("the cable is out"))
+	h.await("down", func(s bridge.HookStatus) bool { return s.State == bridge.HookDown })
+	h.publishN(s, "com.t", 5, 200)
+	h.cut(nil)
+	for i := range 195 {
+		if e := receive(t, events); arg(t, e.body) != 5+i || e.header.Get("Wamp-Gap") != "" {
+			t.Fatalf("got %s %v, want %d", e.body, e.header, 5+i)
+		}
+	}
+	h.publishN(s, "com.t", 200, 201)
+	if n := arg(t, receive(t, events).body); n != 200 {
+		t.Errorf("got %d", n)
+	}
+	h.serve(text(http.StatusNoContent, "", ""))
+	h.put(bridge.HookSpec{Procedure: "com.p"})
+	h.cut(nil)
+	deadline := time.Now().Add(patience)
+	for got := ""; got != "{}" && time.Now().Before(deadline); {
+		if got = ask(t.Context(), s, wampcore.Payload{}, wampcore.CallOptions{}); got != "{}" && time.Now().After(deadline) {
+			t.Errorf("got %s", got)
+		}
+	}
+}
+
+func TestWhatTheHistoryHasForgottenIsSaid(t *testing.T) {
+	events, gate := make(chan received, 1000), make(chan struct{})
+	h := newHooked(t, inOrder(events, func(int, http.ResponseWriter) { <-gate }), func(c *bridge.HooksConfig) { c.QueueEvents = 5 })
+	s := h.join(t)
+	h.put(bridge.HookSpec{Topic: "com.t"})
+	h.publishN(s, "com.t", 0, 1)
+	first := receive(t, events)
+	h.publishN(s, "com.t", 1, 10)
+	h.publishN(s, "com.flood", 0, 70_000) // more than the history keeps
+	h.publishN(s, "com.t", 10, 12)
+	close(gate)
+	for i, want := range []int{0, 1, 2, 3, 4, 5, 10, 11} {
+		e := first
+		if i > 0 {
+			e = receive(t, events)
+		}
+		if gap := e.header.Get("Wamp-Gap") != ""; arg(t, e.body) != want || gap != (i == 6) {
+			t.Errorf("got %s, gap %t, want %d", e.body, gap, want)
+		}
+	}
+	if st := h.await("done", func(s bridge.HookStatus) bool { return s.Counts.Deliveries == 8 }); st.Counts.Gaps != 1 {
+		t.Errorf("got %+v", st)
+	}
+}
+
+func TestEventsThatNoHistoryKeepsDoNotConfuseTheOrder(t *testing.T) {
+	events, gate := make(chan received, 1000), make(chan struct{})
+	h := newHooked(t, inOrder(events, func(int, http.ResponseWriter) { <-gate }), func(c *bridge.HooksConfig) { c.QueueEvents = 5 })
+	s := h.join(t)
+	h.put(bridge.HookSpec{Topic: "com.t"})
+	h.publishN(s, "com.t", 0, 4)
+	for i := range 2 { // the last that is kept in the queue are not kept in the history
+		_, err := s.Publish(t.Context(), "com.t", payload(fmt.Sprintf("[%d]", 4+i), ""), wampcore.PublishOptions{Acknowledge: true, Exclude: []wampcore.ID{7}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.publishN(s, "com.t", 6, 20)
+	close(gate)
+	for i := range 20 {
+		if n := arg(t, receive(t, events).body); n != i {
+			t.Fatalf("got %d, want %d", n, i)
+		}
+	}
+}
+
+func TestProcedureThatTheRouterTakesAwayDisablesItsHook(t *testing.T) {
+	h := newHooked(t, text(http.StatusNoContent, "", ""))
+	h.put(bridge.HookSpec{Procedure: "com.p"})
+	s := h.join(t)
+	ctx := t.Context()
+	id, err := client.Call[wampcore.ID](ctx, s, "wamp.registration.match", "com.p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	callees, err := client.Call[[]wampcore.ID](ctx, s, "wamp.registration.list_callees", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Call(ctx, "wamp.registration.remove_callee", payload(fmt.Sprintf("[%d,%d]", id, callees[0]), `{"reason":"enough"}`), wampcore.CallOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	st := h.await("disabled", func(s bridge.HookStatus) bool { return s.State == bridge.HookDisabled })
+	if !strings.HasSuffix(st.Reason, "enough") {
+		t.Errorf("got %s", st.Reason)
+	}
+	h.put(bridge.HookSpec{Procedure: "com.p"})
+	if got := ask(ctx, s, wampcore.Payload{}, wampcore.CallOptions{}); got != "{}" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestHooksOfTheConfigurationComeGoAndStayAsItSays(t *testing.T) {
+	h := newHooked(t, text(http.StatusNoContent, "", ""))
+	hook := func(name, procedure string) bridge.ConfiguredHook {
+		return bridge.ConfiguredHook{Principal: anybody, Name: name, Spec: bridge.HookSpec{Procedure: wampcore.URI(procedure), URL: h.url}}
+	}
+	states := func() (all []string) {
+		for _, s := range h.hooks.List(anybody) {
+			all = append(all, fmt.Sprintf("%s %s %d", s.Name, s.Procedure, s.Counts.Calls))
+		}
+		return all
+	}
+	s := h.join(t)
+	for _, c := range []struct {
+		hooks []bridge.ConfiguredHook
+		want  []string
+	}{
+		{[]bridge.ConfiguredHook{hook("h", "com.p"), hook("b", "com.b")}, []string{"b com.b 0", "h com.p 1"}},
+		{[]bridge.ConfiguredHook{hook("h", "com.p"), hook("b", "com.c")}, []string{"b com.c 0", "h com.p 2"}},
+		{[]bridge.ConfiguredHook{hook("h", "com.p")}, []string{"h com.p 3"}},
+	} {
+		if err := h.hooks.Reconfigure(c.hooks); err != nil {
+			t.Fatal(err)
+		}
+		h.await("ready", func(s bridge.HookStatus) bool { return s.State == bridge.HookReady })
+		ask(t.Context(), s, wampcore.Payload{}, wampcore.CallOptions{})
+		if d := cmp.Diff(c.want, states()); d != "" {
+			t.Error(d)
+		}
+	}
+	if _, err := h.hooks.Put(t.Context(), anybody, "h", hook("h", "com.x").Spec); !errors.Is(err, bridge.ErrHookConfigured) {
+		t.Errorf("got %v", err)
+	}
+	other := anybody
+	other.AuthRole = "other"
+	if _, err := h.hooks.Status(other, "h"); !errors.Is(err, bridge.ErrNoHook) {
+		t.Errorf("got %v", err)
+	}
+	if stats := h.hooks.Stats(); len(stats) != 1 || stats[0].Name != "h" || stats[0].Calls != 3 || stats[0].Kind != "procedure" {
+		t.Errorf("got %+v", stats)
+	}
+}
+
+func TestCloseLetsRequestsFinishAndCutsThemInTheEnd(t *testing.T) {
+	for _, patient := range []bool{true, false} {
+		began, gate := make(chan struct{}, 2), make(chan struct{})
+		h := newHooked(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			began <- struct{}{}
+			select {
+			case <-gate:
+			case <-r.Context().Done():
+			}
+			text(http.StatusOK, jsonKind, `{"args":[1]}`)(w, r)
+		})
+		h.put(bridge.HookSpec{Procedure: "com.p"})
+		if _, err := h.hooks.Put(t.Context(), anybody, "t", bridge.HookSpec{Topic: "com.t", URL: h.url}); err != nil {
+			t.Fatal(err)
+		}
+		s := h.join(t)
+		answers := make(chan string, 1)
+		go func() { answers <- ask(context.Background(), s, wampcore.Payload{}, wampcore.CallOptions{}) }()
+		h.publishN(s, "com.t", 0, 1)
+		<-began
+		<-began
+		ctx, cancel := context.WithCancel(context.Background())
+		closed := make(chan error, 1)
+		go func() { closed <- h.hooks.Close(ctx) }()
+		if patient {
+			close(gate)
+		} else {
+			cancel()
+		}
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+		if got := <-answers; patient && got != `{"args":[1]}` || !patient && got[:19] != "wamp.error.canceled" {
+			t.Errorf("patient %t: got %s", patient, got)
+		}
+		cancel()
 	}
 }

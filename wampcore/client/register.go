@@ -30,6 +30,9 @@ type Invocation struct {
 	open   bool      // more is to come; guarded by Session.mu
 }
 
+// Session returns the id of the session that it came to. Together with Request it names the invocation.
+func (inv *Invocation) Session() wampcore.ID { return inv.s.ID() }
+
 // Progress sends a progressive result, where the caller takes them; elsewhere it does nothing. It waits while the
 // connection is behind.
 func (inv *Invocation) Progress(ctx context.Context, p wampcore.Payload) error {
