@@ -127,6 +127,9 @@ func NewJWT(cfg JWTConfig) (*JWT, error) {
 	return j, nil
 }
 
+// Provider is what its Grants name as theirs.
+func (j *JWT) Provider() string { return j.cfg.Provider }
+
 // Scheme is Bearer.
 func (*JWT) Scheme() string { return schemeBearer }
 

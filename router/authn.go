@@ -44,7 +44,10 @@ func (a Anonymous) Authenticate(context.Context, *Login) (Identity, error) {
 	return Identity{AuthRole: a.AuthRole}, nil
 }
 
-const anonymous = "anonymous"
+const (
+	anonymous = "anonymous"
+	static    = "static"
+)
 
 // Login is a peer's wish to open a session.
 type Login struct {
@@ -145,7 +148,7 @@ func (id Identity) withDefaults(method string) Identity {
 	for _, d := range []struct {
 		v   *string
 		def string
-	}{{&id.AuthRole, anonymous}, {&id.Method, method}, {&id.Provider, "static"}} {
+	}{{&id.AuthRole, anonymous}, {&id.Method, method}, {&id.Provider, static}} {
 		if *d.v == "" {
 			*d.v = d.def
 		}

@@ -44,10 +44,10 @@ type Principals interface {
 
 // holds reports whether a login is still good: the principal is there, and has the role that it had.
 func holds(ctx context.Context, from Principals, who SessionDetails) (bool, error) {
-	if _, ok := from.(Finder); ok || who.Provider == dynamic {
+	if _, ok := from.(Finder); ok {
 		return true, nil
 	}
-	if from == nil {
+	if from == nil || who.Provider == dynamic { // it was asked about, and is not any more
 		return false, nil
 	}
 	p, err := from.Principal(ctx, who.Realm, who.AuthID)
@@ -471,9 +471,22 @@ func publicKey(extra wampcore.Raw) (ed25519.PublicKey, error) {
 	return b, err
 }
 
-// Holds reports whether the principal is still there.
+// Holds reports whether the principal is still there, or who has verified the ticket would still do it. A TicketVerifier that is no Holder
+// would.
 func (t Ticket) Holds(ctx context.Context, who SessionDetails) (bool, error) {
-	return holds(ctx, t.Principals, who)
+	if ok, err := holds(ctx, t.Principals, who); who.Provider == static || ok || err != nil {
+		return ok, err
+	}
+	for _, v := range t.Verifiers {
+		h, ok := v.(Holder)
+		if !ok {
+			return true, nil
+		}
+		if ok, err := h.Holds(ctx, who); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
 }
 
 // Holds reports whether the principal is still there.

@@ -107,6 +107,11 @@ func (d DynamicPrincipals) VerifyTicket(ctx context.Context, l *Login, ticket st
 	return Identity{AuthID: cmp.Or(a.AuthID, l.AuthID), AuthRole: a.Role, Provider: dynamic, Extra: a.Extra}, nil
 }
 
+// Holds reports whether a login was asked about. What was answered holds until the session ends.
+func (d DynamicPrincipals) Holds(_ context.Context, who SessionDetails) (bool, error) {
+	return who.Provider == dynamic, nil
+}
+
 const dynamic = "dynamic"
 
 // answered is what there may be in an answer.

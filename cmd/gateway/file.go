@@ -111,6 +111,7 @@ func (f *file) check(at place) {
 	f.checkServices(at)
 	f.Calls.check(at.in("calls"))
 	f.checkHTTP(at)
+	f.checkTokens(at)
 }
 
 // environment returns the file's settings as variables.
@@ -173,4 +174,13 @@ func (f *file) defaultRealm(vars map[string]string) error {
 		return fmt.Errorf("%s: the file has no realm %q among its realms", name, realm)
 	}
 	return nil
+}
+
+// checkTokens reports realms that take tokens of issuers which there are not.
+func (f *file) checkTokens(at place) {
+	for name, r := range f.Realms {
+		if m := r.Authentication["ticket"]; m != nil && m.JWT && (f.HTTP == nil || len(f.HTTP.JWT) == 0) {
+			at.in("realms", name, "authentication", "ticket", "jwt").badKey("there is no issuer of tokens; add it to http.jwt")
+		}
+	}
 }

@@ -11,7 +11,10 @@ import (
 
 // methodSection is a method of authentication that a realm offers.
 type methodSection struct {
+	askerSection // who is asked, where that is not the file's principals
+
 	Role string `json:"role"` // of anonymous
+	JWT  bool   `json:"jwt"`  // tickets may be tokens of the issuers in http.jwt
 }
 
 // authentication are a realm's methods by name. One that is only named is nil.
@@ -21,11 +24,7 @@ const anonymousMethod = "anonymous"
 
 // checkAuthentication compares the methods with the principals and roles that are there for them.
 func (r *realmSection) checkAuthentication(at place) {
-	for name, m := range r.Authentication {
-		if m != nil && m.Role != "" && name != anonymousMethod {
-			at.in("authentication", name, "role").badKey("it is for anonymous; others have the role of their principal")
-		}
-	}
+	r.Authentication.check(at.in("authentication"))
 	if role := r.Authentication.anonymousRole(); r.open() && r.Roles != nil && r.Roles[role] == nil {
 		at.badKey("anonymous sessions have the role %q, which is not among the realm's roles; add it, or name under authentication what there is instead", role)
 	}
@@ -35,9 +34,33 @@ func (r *realmSection) checkAuthentication(at place) {
 			at.in("role").bad("the realm has no role %q; %s", p.Role, suggest(p.Role, slices.Sorted(maps.Keys(r.Roles))))
 		}
 		for method, has := range p.methods() {
-			if _, offered := r.Authentication[method]; has && !offered {
+			m, offered := r.Authentication[method]
+			switch {
+			case has && !offered:
 				at.in(method).badKey("the realm does not offer %s; add it to the realm's authentication", method)
+			case has && m.asker != nil && method != "ticket":
+				at.in(method).badKey("the realm asks others about %s; leave one of the two out", method)
 			}
+		}
+	}
+}
+
+// check reports what goes with other methods, or none.
+func (a authentication) check(at place) {
+	for name, m := range a {
+		if m == nil {
+			m = new(methodSection)
+			a[name] = m
+		}
+		at := at.in(name)
+		m.check(at)
+		switch {
+		case m.Role != "" && name != anonymousMethod:
+			at.in("role").badKey("it is for anonymous; others have the role of their principal")
+		case m.asker != nil && name == anonymousMethod:
+			at.badKey("nobody is asked about anonymous")
+		case m.JWT && name != "ticket":
+			at.in("jwt").badKey("it is for ticket")
 		}
 	}
 }
@@ -69,24 +92,40 @@ func (c *config) anonymousMayAll() bool {
 }
 
 // authenticators returns what the router is told: nil where nothing is said.
-func (r *realmSection) authenticators() map[string]router.Authenticator {
+func (r *realmSection) authenticators(tokens issuers) map[string]router.Authenticator {
 	if r.Authentication == nil {
 		return nil
 	}
 	all := map[string]router.Authenticator{}
-	for name := range r.Authentication {
+	for name, m := range r.Authentication {
+		from := router.Principals(r.Principals)
+		if m.asker != nil {
+			from = router.DynamicPrincipals{Asker: m.asker, Timeout: m.timeout()}
+		}
 		switch name {
 		case anonymousMethod:
 			all[name] = router.Anonymous{AuthRole: r.Authentication.anonymousRole()}
 		case "ticket":
-			all[name] = router.Ticket{Principals: r.Principals}
+			all[name] = router.Ticket{Principals: r.Principals, Verifiers: m.verifiers(tokens)}
 		case "wampcra":
-			all[name] = router.WAMPCRA{Principals: r.Principals, Salt: r.Principals.craSalt()}
+			all[name] = router.WAMPCRA{Principals: from, Salt: r.Principals.craSalt()}
 		case "scram":
-			all["wamp-scram"] = router.WAMPSCRAM{Principals: r.Principals, Params: r.Principals.scramParams()}
+			all["wamp-scram"] = router.WAMPSCRAM{Principals: from, Params: r.Principals.scramParams()}
 		case "cryptosign":
-			all[name] = router.Cryptosign{Principals: r.Principals}
+			all[name] = router.Cryptosign{Principals: from}
 		}
+	}
+	return all
+}
+
+// verifiers decide about tickets that are no principal's.
+func (m *methodSection) verifiers(tokens issuers) []router.TicketVerifier {
+	var all []router.TicketVerifier
+	if m.JWT {
+		all = append(all, tokens)
+	}
+	if m.asker != nil {
+		all = append(all, router.DynamicPrincipals{Asker: m.asker, Timeout: m.timeout()})
 	}
 	return all
 }

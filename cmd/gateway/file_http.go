@@ -1,12 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"time"
@@ -130,11 +128,7 @@ func (s *jwtSection) method(at place) (*httpapi.JWT, error) {
 		cfg.Keys = keys
 	}
 	if s.JWKSURL != "" {
-		u, err := url.Parse(s.JWKSURL)
-		if err != nil {
-			return nil, errors.New("jwks_url is no URL")
-		}
-		egress, err := bridge.NewEgress(bridge.EgressConfig{Hosts: []string{u.Host}, Loopback: true})
+		egress, err := egressTo(s.JWKSURL)
 		if err != nil {
 			return nil, err
 		}

@@ -104,7 +104,9 @@ func (c *config) realm(name wampcore.URI, s *realmSection) router.RealmConfig {
 			rc.OnDemand.IdleTimeout = time.Duration(*o.IdleTimeout)
 		}
 	}
-	rc.Authenticators = s.authenticators()
+	if c.File != nil {
+		rc.Authenticators = s.authenticators(c.File.issuers)
+	}
 	if s.Roles != nil {
 		rc.Roles = map[string]router.Role{}
 		for name, role := range s.Roles {

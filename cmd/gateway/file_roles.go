@@ -11,6 +11,7 @@ import (
 // roleSection is what the sessions of an authrole may do.
 type roleSection struct {
 	Permissions []permissionSection `json:"permissions"`
+	Authorizer  *askerSection       `json:"authorizer"` // of what the permissions leave open
 	Disclosure  *disclosure         `json:"disclosure"`
 	TrustLevel  *int64              `json:"trust_level"`
 
@@ -44,6 +45,12 @@ func (p *permissionSection) permission() router.Permission {
 }
 
 func (r *roleSection) check(at place) {
+	if r.Authorizer != nil {
+		r.Authorizer.check(at.in("authorizer"))
+		if r.Authorizer.asker == nil {
+			at.in("authorizer").badKey("want the procedure, or the url, that is asked")
+		}
+	}
 	seen := map[string]int{}
 	for i, p := range r.Permissions {
 		at := at.in("permissions", i)
@@ -64,7 +71,8 @@ func (r *roleSection) check(at place) {
 func (r *roleSection) role() router.Role {
 	out := router.Role{
 		Disclosure: (*router.Disclosure)(r.Disclosure), TrustLevel: r.TrustLevel,
-		Limits: r.Limits.limits(), Principal: r.PrincipalLimits.limits(),
+		Authorizer: r.Authorizer.authorizer(),
+		Limits:     r.Limits.limits(), Principal: r.PrincipalLimits.limits(),
 	}
 	for _, p := range r.Permissions {
 		out.Permissions = append(out.Permissions, p.permission())
