@@ -192,7 +192,7 @@ func provider(from Principals) string {
 	if _, ok := from.(Finder); ok {
 		return dynamic
 	}
-	return "static"
+	return static
 }
 
 // mockSalt is the same for a name each time it is asked for.
