@@ -11,7 +11,7 @@ import (
 
 // Call calls a procedure. What fails is a *wampcore.Error.
 func (b *Bridge) Call(ctx context.Context, p Principal, procedure wampcore.URI, req CallRequest) (wampcore.Payload, error) {
-	ctx, trace, done := b.observe(ctx, Operation{Calling, procedure}, Trace{})
+	ctx, trace, done := b.observe(ctx, Operation{Calling, procedure})
 	req.Options.Custom = trace.in(req.Options.Custom)
 	s, err := b.session(ctx, p)
 	if err != nil {
@@ -27,7 +27,7 @@ func (b *Bridge) Exchange(
 	ctx context.Context, p Principal, procedure wampcore.URI, parts func(context.Context) iter.Seq[client.Part], opts wampcore.CallOptions,
 ) iter.Seq2[client.Part, error] {
 	return func(yield func(client.Part, error) bool) {
-		ctx, trace, done := b.observe(ctx, Operation{Calling, procedure}, Trace{})
+		ctx, trace, done := b.observe(ctx, Operation{Calling, procedure})
 		opts.Custom = trace.in(opts.Custom)
 		s, err := b.session(ctx, p)
 		if err != nil {

@@ -76,8 +76,8 @@ func (t Trace) in(custom wampcore.Attributes) wampcore.Attributes {
 }
 
 // observe tells the observer of an operation that begins. done, which returns its argument, tells it of the end.
-func (b *Bridge) observe(ctx context.Context, op Operation, t Trace) (_ context.Context, passed Trace, done func(error) error) {
-	return observe(ctx, b.cfg.Observer, op, t)
+func (b *Bridge) observe(ctx context.Context, op Operation) (_ context.Context, passed Trace, done func(error) error) {
+	return observe(ctx, b.cfg.Observer, op, Trace{})
 }
 
 // observe tells an observer, if there is one.

@@ -70,7 +70,7 @@ func TestNobodyToTellCostsNothing(t *testing.T) {
 	b, ctx := New(Config{}), t.Context()
 	custom := wampcore.Attributes{{Key: "_x", Value: text("y")}}
 	if n := testing.AllocsPerRun(100, func() {
-		_, trace, done := b.observe(ctx, Operation{Calling, "p"}, Trace{})
+		_, trace, done := b.observe(ctx, Operation{Calling, "p"})
 		_ = trace.in(custom)
 		_ = done(nil)
 	}); n != 0 {

@@ -10,7 +10,7 @@ import (
 
 // Publish publishes and returns the publication's id, 0 where it is not acknowledged.
 func (b *Bridge) Publish(ctx context.Context, p Principal, topic wampcore.URI, req PublishRequest) (wampcore.ID, error) {
-	ctx, trace, done := b.observe(ctx, Operation{Publishing, topic}, Trace{})
+	ctx, trace, done := b.observe(ctx, Operation{Publishing, topic})
 	req.Options.Custom = trace.in(req.Options.Custom)
 	s, err := b.session(ctx, p)
 	if err != nil {
@@ -49,10 +49,18 @@ func (b *Bridge) PublishEach(ctx context.Context, p Principal, items []PublishIt
 		}
 	}
 	all := make([]client.Publication, len(items))
+	done := make([]func(error) error, len(items))
 	for i, item := range items {
+		var trace Trace
+		_, trace, done[i] = b.observe(ctx, Operation{Publishing, item.Topic})
+		item.Options.Custom = trace.in(item.Options.Custom)
 		all[i] = client.Publication{Topic: item.Topic, Payload: item.Payload, Options: item.Options}
 	}
-	return s.PublishEach(ctx, all), nil
+	answers := s.PublishEach(ctx, all)
+	for i, answer := range answers {
+		_ = done[i](answer.Err)
+	}
+	return answers, nil
 }
 
 // mayPublish asks the router whether it would take publications, by one that is for nobody: the only session that is eligible

@@ -2,11 +2,14 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +20,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/wampgate/wampgate/wampcore"
 	"github.com/wampgate/wampgate/wampcore/client"
@@ -525,5 +531,104 @@ func TestMetricsTellWhatWasDone(t *testing.T) {
 		if got := o.metric(name); got != want {
 			t.Errorf("%s is %v, want %v", name, got, want)
 		}
+	}
+}
+
+// exported are the spans that a collector was sent, by their names.
+type exported struct {
+	*httptest.Server
+
+	mu    sync.Mutex
+	spans map[string]*tracepb.Span
+}
+
+func newExported(tb testing.TB) *exported {
+	tb.Helper()
+	e := &exported{spans: map[string]*tracepb.Span{}}
+	e.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		data := new(tracepb.TracesData)
+		if err := proto.Unmarshal(b, data); err != nil || r.URL.Path != "/v1/traces" {
+			tb.Errorf("%s: %v", r.URL, err)
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for _, of := range data.ResourceSpans {
+			for _, s := range of.ScopeSpans {
+				for _, span := range s.Spans {
+					e.spans[span.Name] = span
+				}
+			}
+		}
+	}))
+	tb.Cleanup(e.Close)
+	return e
+}
+
+func TestTracesGoFromTheRequestToTheCalleeAndTheHook(t *testing.T) {
+	collector := newExported(t)
+	var mu sync.Mutex
+	var atHook string
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		atHook = r.Header.Get("Traceparent")
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"args":[1]}`))
+	}))
+	defer service.Close()
+	p, at := serve(t, 1, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL)
+	base := at[0].HTTP
+	callee := join(t, base, wampcore.JSON)
+	callee.register(1, "com.example.native")
+	if body, status := curl(t, "-X", "PUT", base+"/v1/hooks/h", "-d", `{"url":"`+service.URL+`","procedure":"com.example.hook"}`, "-H", "Content-Type: application/json"); status != "201" {
+		t.Fatalf("hook: %s %s", status, body)
+	}
+	const trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+	call := func(procedure string) (string, string) {
+		return curl(t, base+"/v1/call/"+procedure, "-X", "POST", "-H", "traceparent: 00-"+trace+"-"+parent+"-01")
+	}
+	var open sync.WaitGroup
+	open.Go(func() {
+		if body, status := call("com.example.native"); status != "200" {
+			t.Errorf("call: %s %s", status, body)
+		}
+	})
+	inv := expect[*wampcore.Invocation](callee)
+	var atCallee string
+	for _, a := range inv.Details.Custom {
+		if a.Key == "_traceparent" {
+			_ = a.Value.Decode(&atCallee)
+		}
+	}
+	callee.send(&wampcore.Yield{Request: inv.Request})
+	open.Wait()
+	if body, status := call("com.example.hook"); status != "200" {
+		t.Errorf("hook: %s %s", status, body)
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // sends what is left
+	p.exit()
+
+	collector.mu.Lock()
+	defer collector.mu.Unlock()
+	request := collector.spans["POST /v1/call/{procedure}"]
+	native, toHook, hook := collector.spans["call com.example.native"], collector.spans["call com.example.hook"], collector.spans["invoke com.example.hook"]
+	if request == nil || native == nil || toHook == nil || hook == nil {
+		t.Fatalf("got %v", collector.spans)
+	}
+	if got := hex.EncodeToString(request.TraceId) + hex.EncodeToString(request.ParentSpanId); got != trace+parent {
+		t.Errorf("the request's span is of %s", got)
+	}
+	if want := "00-" + trace + "-" + hex.EncodeToString(native.SpanId) + "-01"; atCallee != want {
+		t.Errorf("the callee got %s, want %s", atCallee, want)
+	}
+	if !bytes.Equal(toHook.ParentSpanId, request.SpanId) { // the later of two requests
+		t.Errorf("the call's span is not of the request's")
+	}
+	if !bytes.Equal(hook.ParentSpanId, toHook.SpanId) || hook.Kind != tracepb.Span_SPAN_KIND_CLIENT {
+		t.Errorf("the hook's span: %v", hook)
+	}
+	if want := "00-" + trace + "-" + hex.EncodeToString(hook.SpanId) + "-01"; atHook != want {
+		t.Errorf("the hook's service got %s, want %s", atHook, want)
 	}
 }

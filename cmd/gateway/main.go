@@ -55,7 +55,12 @@ func serve(environ []string, stderr *os.File) int {
 	out := newLogFile(stderr)
 	defer out.Close()
 	log := newLogger(out, isTerminal(stderr))
-	if err := run(ctx, stop, hangup, cfg, log); err != nil {
+	t, err := newTracer(ctx, environ, log)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, err)
+		return 1
+	}
+	if err := run(ctx, stop, hangup, cfg, t, log); err != nil {
 		log.Error().Err(err).Msg("gateway stopped")
 		return 1
 	}

@@ -46,7 +46,7 @@ type family struct {
 
 type emit func(value float64, labels ...string)
 
-// metrics are all that /metrics tells. It is an httpapi.Observer.
+// metrics are all that /metrics tells.
 type metrics struct {
 	registry *prometheus.Registry
 	take     func() snapshot // of what the packages count
@@ -142,16 +142,13 @@ type routeMetrics struct {
 	durations prometheus.Observer // nil for streams
 }
 
-// Begin counts a request that comes.
-func (m *metrics) Begin(r *http.Request) *http.Request {
-	m.inFlight.Add(1)
-	return r
-}
+// begin counts a request that comes.
+func (m *metrics) begin() { m.inFlight.Add(1) }
 
-// End counts a request that was answered.
-func (m *metrics) End(r *http.Request, answer httpapi.Answer) {
+// answered counts a request that was answered.
+func (m *metrics) answered(method string, answer httpapi.Answer) {
 	m.inFlight.Add(-1)
-	of := m.route(routeKey{answer.Route, knownMethod(r.Method), answer.Status, answer.Stream})
+	of := m.route(routeKey{answer.Route, knownMethod(method), answer.Status, answer.Stream})
 	of.requests.Inc()
 	if of.durations != nil {
 		of.durations.Observe(answer.Took.Seconds())

@@ -20,7 +20,7 @@ func testGateway(t *testing.T, log zerolog.Logger, environ ...string) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := newGateway(cfg, log)
+	g, err := newGateway(cfg, nil, log)
 	if err != nil {
 		t.Fatal(err)
 	}

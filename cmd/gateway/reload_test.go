@@ -80,7 +80,7 @@ func running(tb testing.TB, text string) (g *gateway, file string, log *logBuffe
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if g, err = newGateway(cfg, zerolog.New(log)); err != nil {
+	if g, err = newGateway(cfg, nil, zerolog.New(log)); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = g.shutdown(context.Background()) })

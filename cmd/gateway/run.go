@@ -43,6 +43,7 @@ type gateway struct {
 	drained drainage
 	levels  *levels
 	metrics *metrics
+	tracer  *tracer // nil: there are no traces
 	servers []*http.Server
 	serving sync.WaitGroup
 	hangup  <-chan os.Signal
@@ -52,9 +53,9 @@ type gateway struct {
 }
 
 // run serves until ctx ends, and then shuts down; stop lets a second signal through, which cuts that short.
-func run(ctx context.Context, stop func(), hangup <-chan os.Signal, cfg config, log zerolog.Logger) error {
+func run(ctx context.Context, stop func(), hangup <-chan os.Signal, cfg config, t *tracer, log zerolog.Logger) error {
 	limitMemory(log)
-	g, err := newGateway(cfg, log) //nolint:contextcheck // the session with a router elsewhere ends by shutdown
+	g, err := newGateway(cfg, t, log) //nolint:contextcheck // the session with a router elsewhere ends by shutdown
 	if err != nil {
 		return err
 	}
@@ -98,10 +99,10 @@ func run(ctx context.Context, stop func(), hangup <-chan os.Signal, cfg config, 
 	return err
 }
 
-func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
+func newGateway(cfg config, t *tracer, log zerolog.Logger) (*gateway, error) {
 	stopped := make(chan struct{})
 	g := &gateway{
-		cfg: cfg, log: log, failed: make(chan error, 1),
+		cfg: cfg, log: log, tracer: t, failed: make(chan error, 1),
 		stopped: stopped, stop: sync.OnceFunc(func() { close(stopped) }),
 		drained: drainage{done: make(chan struct{})},
 		levels:  newLevels(zerolog.Level(cfg.LogLevel), log),
@@ -109,7 +110,7 @@ func newGateway(cfg config, log zerolog.Logger) (*gateway, error) {
 	program := thisBuild()
 	g.metrics = newMetrics(func() snapshot { return g.snapshot(program) }, cfg.MetricsProcedures, cfg.MetricsTopics)
 	streams := bridge.Config{
-		StreamEvents: int(cfg.StreamQueueEvents), StreamBytes: int(cfg.StreamQueueBytes), Observer: operations{g.metrics},
+		StreamEvents: int(cfg.StreamQueueEvents), StreamBytes: int(cfg.StreamQueueBytes), Observer: operations{g.metrics, g.tracer},
 	}
 	if cfg.UpstreamURL != "" {
 		dial, err := cfg.upstream()
@@ -233,7 +234,7 @@ func (g *gateway) api() httpapi.Config {
 		Started:        g.isStarted,
 		Draining:       func() bool { return g.life.phase() >= draining },
 		Metrics:        g.metrics.handler(),
-		Observer:       g.metrics,
+		Observer:       observer{g.metrics, g.tracer},
 		Log:            g.log,
 		AccessLog:      g.cfg.AccessLog,
 		OpsElsewhere:   g.cfg.OpsAddr != "",
@@ -382,6 +383,7 @@ func (g *gateway) shutdown(ctx context.Context) error {
 	}
 	down.Wait()
 	g.serving.Wait()
+	err = errors.Join(err, g.tracer.close(ctx))
 	return errors.Join(err, errors.Join(cut...))
 }
 
