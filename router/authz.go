@@ -167,13 +167,13 @@ func (r *rules) permission(a Action, uri wampcore.URI, match wampcore.Match) (p 
 			p = q
 		}
 	}
-	own := strings.HasPrefix(string(uri), "wamp.")
+	reserved := uri.Reserved()
 	for i := range r.all {
 		q := &r.all[i]
 		switch {
 		case q.Allow&a != 0, !q.meets(uri, match), p != nil && !q.beats(p):
 		case q.URI.Reserved() && taking[q.URI]: // which nobody subscribes to or registers
-		case !own && strings.HasPrefix(string(q.URI), "wamp."): // patterns do not mean what is the router's unless they say so
+		case !reserved && strings.HasPrefix(string(q.URI), "wamp."): // patterns do not mean what is the router's unless they say so
 		default:
 			return nil, true
 		}
@@ -294,12 +294,7 @@ func (s *session) ask(b *batch, a Authorizer, q question) (Decision, error) {
 		return Decision{}, errAuthorization // the session ends
 	}
 	defer s.conn.onStop(nil)
-	d, err := a.Authorize(ctx, &Question{
-		Session: s.details(), URI: q.uri, Match: q.match, Action: q.action, Options: optionsOf(q.m), via: Via{s.realm.name, s.conn.router},
-	})
-	if err == nil {
-		err = ctx.Err() // what came too late does not count
-	}
+	d, err := s.consult(ctx, a, q)
 	if err == nil {
 		return d, nil
 	}
@@ -311,6 +306,16 @@ func (s *session) ask(b *batch, a Authorizer, q question) (Decision, error) {
 	return Decision{}, errAuthorization
 }
 
+func (s *session) consult(ctx context.Context, a Authorizer, q question) (Decision, error) {
+	d, err := a.Authorize(ctx, &Question{
+		Session: s.details(), URI: q.uri, Match: q.match, Action: q.action, Options: q.options(), via: Via{s.realm.name, s.conn.router},
+	})
+	if err == nil {
+		err = ctx.Err() // what came too late does not count
+	}
+	return d, err
+}
+
 var errAuthorization = &wampcore.Error{URI: wampcore.ErrAuthorizationFailed, Message: "whether this is allowed could not be found out"}
 
 func (s *session) details() SessionDetails {
@@ -319,10 +324,10 @@ func (s *session) details() SessionDetails {
 	}
 }
 
-// optionsOf returns the options of a message that an authorizer gets to see.
-func optionsOf(m wampcore.Message) map[string]any {
+// options returns the options of the message that an authorizer gets to see.
+func (q question) options() map[string]any {
 	o := map[string]any{}
-	switch m := m.(type) {
+	switch m := q.m.(type) {
 	case *wampcore.Call:
 		o["receive_progress"], o["progress"], o["disclose_me"] = m.Options.ReceiveProgress, m.Options.Progress, m.Options.DiscloseMe
 	case *wampcore.Publish:
@@ -332,6 +337,8 @@ func optionsOf(m wampcore.Message) map[string]any {
 		o["match"], o["get_retained"] = m.Options.Match.String(), m.Options.GetRetained
 	case *wampcore.Register:
 		o["match"], o["invoke"], o["disclose_caller"] = m.Options.Match.String(), m.Options.Invoke.String(), m.Options.DiscloseCaller
+	default: // it is not about a message at hand
+		o["match"] = q.match.String()
 	}
 	return o
 }

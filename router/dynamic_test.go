@@ -247,7 +247,9 @@ func TestProcedureSaysWhatIsAllowed(t *testing.T) {
 		}
 		realm := dynamicRole(router.Procedure{URI: oracleURI, Realm: oracleRealm})
 		realm.Name = realm1
+		o.says(true)
 		reconfigure(o, o.r, realm, router.RealmConfig{Name: oracleRealm})
+		o.says(false)
 		try("com.kept", denied) // nothing is remembered
 		o.answers(func(ctx context.Context, _ *client.Invocation) (any, error) {
 			<-ctx.Done()
@@ -333,4 +335,55 @@ func TestSessionsEndWhenTheirLoginExpires(t *testing.T) {
 			t.Errorf("got %s after %s", m.Reason, time.Since(began))
 		}
 	})
+}
+
+func TestAuthorizerIsAskedAgainWhenTheConfigurationChanges(t *testing.T) {
+	asking(t, dynamicRole, func(o *oracle) {
+		p := as(o, o.r, "r")
+		o.says(map[string]any{"allow": true, "cache": true})
+		kept := subscribe(p, 1, "com.kept")
+		lost := subscribe(p, 2, "com.lost")
+		unknown := subscribe(p, 3, "com.unknown")
+		registration := register(p, 4, "com.lost")
+		o.answers(func(_ context.Context, inv *client.Invocation) (any, error) {
+			var session map[string]any
+			var uri string
+			if err := inv.Payload.DecodeArgs(&session, &uri); err != nil {
+				o.Error(err)
+			}
+			if uri == "com.unknown" {
+				return nil, errors.New("the database is down")
+			}
+			return uri != "com.lost", nil
+		})
+		realm := dynamicRole(router.Procedure{URI: oracleURI, Realm: oracleRealm})
+		realm.Name = realm1
+		reconfigure(o, o.r, realm, router.RealmConfig{Name: oracleRealm})
+		if m := wamptest.Expect[*wampcore.Unsubscribed](p); m.Details.ID != lost {
+			o.Errorf("got %+v, want %d", m, lost)
+		}
+		if m := wamptest.Expect[*wampcore.Unregistered](p); m.Details.ID != registration {
+			o.Errorf("got %+v, want %d", m, registration)
+		}
+		for i, id := range []wampcore.ID{kept, unknown} {
+			p.Send(&wampcore.Unsubscribe{Request: wampcore.ID(5 + i), Subscription: id})
+			wamptest.Expect[*wampcore.Unsubscribed](p)
+		}
+	})
+}
+
+func TestLastWillOfALoginThatDoesNotCountAnyMoreIsNotDone(t *testing.T) {
+	all := may(router.AllActions, "")
+	r := ruled(t, map[string]router.Role{"r": all, "all": all})
+	p, other := as(t, r, "r"), as(t, r, "all")
+	subscribe(other, 1, "com.will")
+	p.Send(&wampcore.Call{Request: 1, Procedure: "wamp.session.add_testament", Payload: args(`["com.will",["gone"],{}]`)})
+	wamptest.Expect[*wampcore.Result](p)
+	reconfigure(t, r, inRealm1(map[string]router.Role{"all": all}))
+	wamptest.Expect[*wampcore.Goodbye](p)
+	p.ExpectClosed()
+	other.Send(&wampcore.Publish{Request: 2, Topic: "com.will", Options: wampcore.PublishOptions{IncludeMe: true}})
+	if e := wamptest.Expect[*wampcore.Event](other); !e.Payload.Empty() {
+		t.Errorf("got %s", e.Payload.Args)
+	}
 }

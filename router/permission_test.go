@@ -147,6 +147,9 @@ func TestPatternsThatPermissionsCoverAreAllowed(t *testing.T) {
 		{[]Permission{allow("a..c", wildcard), deny("..c", wildcard)}, "a..c", wildcard, true},
 		{[]Permission{allow("", prefix), deny("wamp.", prefix)}, "", prefix, true}, // it does not get what is the router's
 		{[]Permission{allow("", prefix), deny("wamp.", prefix)}, "wamp.session.", prefix, false},
+		{[]Permission{allow("", prefix), deny("wamp.", prefix)}, "wamp", prefix, false},
+		{[]Permission{allow("", prefix), deny("wamp..on_join", wildcard), allow("wamp.", prefix)}, "wamp", prefix, true},
+		{[]Permission{allow("", prefix), deny("wamp.session.on_join", exact)}, "wamp..on_join", wildcard, false},
 		{[]Permission{deny("", prefix)}, "a.", prefix, false},
 	} {
 		r := newRules("r", Role{Permissions: c.permissions}, &RealmConfig{})

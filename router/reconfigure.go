@@ -166,8 +166,8 @@ func (r *Router) retire(realm *realm) {
 
 // Reconfigure puts other realms, and other rules for those that there are, in the place of the configured ones: all of them at once, or,
 // if there is something wrong, none. It counts for open sessions, too. What they may not subscribe to or register any more is taken from
-// them; sessions end whose realm, role, method of authentication or principal is gone. What an Authorizer has allowed stays, but it is asked
-// again for what comes.
+// them; sessions end whose realm, role, method of authentication or principal is gone. Authorizers and Holders are asked again before
+// Reconfigure returns, for half a minute at the most: what they do not answer stays as it was.
 func (r *Router) Reconfigure(realms []RealmConfig) error {
 	cfg := Config{Realms: realms}
 	if err := cfg.validate(); err != nil {
@@ -176,19 +176,37 @@ func (r *Router) Reconfigure(realms []RealmConfig) error {
 	r.reconfiguring.Lock()
 	defer r.reconfiguring.Unlock()
 	var b batch
-	guests := r.apply(&b, newPolicies(realms))
+	left := r.apply(&b, newPolicies(realms))
 	b.flush()
-	r.examine(guests)
+	r.examine(left)
 	return nil
 }
 
-func (r *Router) apply(b *batch, ps *policies) (guests []*session) {
+// unsettled is what others than the router have to say something about.
+type unsettled struct {
+	logins   []*session
+	holdings []holding
+}
+
+// holding is a subscription or registration that an authorizer has allowed.
+type holding struct {
+	s     *session
+	rules *rules
+	question
+	id wampcore.ID
+}
+
+func (u *unsettled) add(o unsettled) {
+	u.logins, u.holdings = append(u.logins, o.logins...), append(u.holdings, o.holdings...)
+}
+
+func (r *Router) apply(b *batch, ps *policies) (left unsettled) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.policies.Store(ps)
 	for name, realm := range r.realms {
 		if p := ps.of(name); p != nil {
-			guests = append(guests, realm.apply(b, p)...)
+			left.add(realm.apply(b, p))
 		} else {
 			r.past.add(realm.end())
 			delete(r.realms, name)
@@ -199,7 +217,7 @@ func (r *Router) apply(b *batch, ps *policies) (guests []*session) {
 			r.realms[name] = newRealm(r, name, p)
 		}
 	}
-	return guests
+	return left
 }
 
 // end closes a realm for good, and returns what it has done.
@@ -214,16 +232,17 @@ func (r *realm) end() *tally {
 	return &r.tally
 }
 
-// expel ends s. It may do nothing any more, not even what is under way.
+// expel ends s. It may do nothing any more, not even what is under way, or in its testament. mu is held.
 func (s *session) expel(cause error) {
+	s.testaments = testaments{}
 	s.rules.Store(nothing)
 	s.conn.stop(cause)
 }
 
 var nothing = newRules("", Role{}, &RealmConfig{}) //nolint:gochecknoglobals // a constant
 
-// apply puts another policy in force, and returns the sessions whose login has to be looked at.
-func (r *realm) apply(b *batch, p *policy) (guests []*session) {
+// apply puts another policy in force.
+func (r *realm) apply(b *batch, p *policy) (left unsettled) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.policy.Store(p)
@@ -243,32 +262,58 @@ func (r *realm) apply(b *batch, p *policy) (guests []*session) {
 		}
 		s.rules.Store(rules)
 		s.limit(rules)
-		r.revoke(b, s, rules)
+		left.holdings = append(left.holdings, r.revoke(b, s, rules)...)
 		if s.login != "" {
-			guests = append(guests, s)
+			left.logins = append(left.logins, s)
 		}
 	}
 	if r.empty() {
 		r.startIdle()
 	}
-	return guests
+	return left
 }
 
 const revoked = "the configuration does not allow it any more"
 
-// revoke takes from s what it may not have any more. mu is held.
-func (r *realm) revoke(b *batch, s *session, rules *rules) {
+// revoke takes from s what it may not have any more, and returns what is for an authorizer to say. mu is held.
+func (r *realm) revoke(b *batch, s *session, rules *rules) (left []holding) {
 	for _, id := range idsOf(s.subscriptions) {
-		if sub := s.subscriptions[id]; !rules.keeps(ActionSubscribe, sub.topic, sub.match) {
+		sub := s.subscriptions[id]
+		switch ok, ask := rules.keeps(ActionSubscribe, sub.topic, sub.match); {
+		case ask:
+			left = append(left, holding{s, rules, question{ActionSubscribe, sub.topic, sub.match, nil}, id})
+		case !ok:
 			r.broker.revoke(b, s, sub, revoked)
 		}
 	}
 	for _, id := range idsOf(s.registrations) {
-		if reg := s.registrations[id]; !rules.keeps(ActionRegister, reg.procedure, reg.match) {
+		reg := s.registrations[id]
+		switch ok, ask := rules.keeps(ActionRegister, reg.procedure, reg.match); {
+		case ask:
+			left = append(left, holding{s, rules, question{ActionRegister, reg.procedure, reg.match, nil}, id})
+		case !ok:
 			r.dealer.revoke(b, s, reg, revoked)
 		}
 	}
-	s.testaments.keep(func(p willed) bool { return rules.keeps(ActionPublish, p.topic, wampcore.MatchExact) })
+	s.testaments.keep(func(p willed) bool {
+		ok, ask := rules.keeps(ActionPublish, p.topic, wampcore.MatchExact)
+		return ok || ask
+	})
+	return left
+}
+
+// take revokes a holding, if the session still has it by the same rules.
+func (r *realm) take(b *batch, h holding) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sub, reg := h.s.subscriptions[h.id], h.s.registrations[h.id]
+	switch {
+	case h.s.rules.Load() != h.rules:
+	case h.action == ActionSubscribe && sub != nil:
+		r.broker.revoke(b, h.s, sub, revoked)
+	case h.action == ActionRegister && reg != nil:
+		r.dealer.revoke(b, h.s, reg, revoked)
+	}
 }
 
 func idsOf[T any](m map[wampcore.ID]T) []wampcore.ID {
@@ -280,13 +325,13 @@ func idsOf[T any](m map[wampcore.ID]T) []wampcore.ID {
 	return ids
 }
 
-// keeps reports whether what was allowed before is still. What is left to an authorizer is.
-func (r *rules) keeps(a Action, uri wampcore.URI, match wampcore.Match) bool {
+// keeps reports whether what was allowed before still is, or whether that is for an authorizer to say.
+func (r *rules) keeps(a Action, uri wampcore.URI, match wampcore.Match) (ok, ask bool) {
 	p, denied := r.permission(a, uri, normal(uri, match))
 	if p == nil || denied {
-		return !denied && r.authorizer != nil
+		return false, !denied && r.authorizer != nil
 	}
-	return p.Allow&a != 0
+	return p.Allow&a != 0, false
 }
 
 // Holder is an Authenticator that knows whether a login that it has let in before would be let in now, as who it was. Where an
@@ -295,16 +340,43 @@ type Holder interface {
 	Holds(ctx context.Context, who SessionDetails) (bool, error)
 }
 
-// examineTimeout bounds the time for all Holders.
+// examineTimeout bounds the time for all Holders and Authorizers.
 const examineTimeout = 30 * time.Second
 
-// examine ends the sessions whose login does not hold any more. Who cannot be asked about stays.
-func (r *Router) examine(guests []*session) {
+// examine ends the sessions whose login does not hold any more, and takes what an authorizer does not allow any more. Where there is no
+// answer, all stays as it is.
+func (r *Router) examine(left unsettled) {
 	ctx, cancel := context.WithTimeout(context.Background(), examineTimeout)
 	defer cancel()
+	r.examineLogins(ctx, left.logins)
+	r.examineHoldings(ctx, left.holdings)
+	if ctx.Err() != nil {
+		r.cfg.Log.Error().Msg("there was no time to ask about all that the configuration leaves to others")
+	}
+}
+
+func (r *Router) examineHoldings(ctx context.Context, holdings []holding) {
+	var b batch
+	for _, h := range holdings {
+		asking, cancel := context.WithTimeout(ctx, r.cfg.AuthorizeTimeout)
+		d, err := h.s.consult(asking, h.rules.authorizer, h.question)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			h.s.log(zerolog.ErrorLevel).Err(err).Stringer("action", h.action).Str("uri", string(h.uri)).
+				Msg("whether this is still allowed is not known")
+		case !d.Allow:
+			h.s.realm.take(&b, h)
+			b.flush()
+		}
+	}
+}
+
+func (r *Router) examineLogins(ctx context.Context, guests []*session) {
 	for _, s := range guests {
 		if ctx.Err() != nil {
-			r.cfg.Log.Error().Msg("there was no time to find out which logins still count")
 			return
 		}
 		h, ok := s.realm.policy.Load().authenticators[s.login].(Holder)
