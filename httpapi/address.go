@@ -29,13 +29,19 @@ func parseProxies(names []string) (proxies, error) {
 		if err != nil {
 			var ip netip.Addr
 			if ip, err = netip.ParseAddr(name); err != nil {
-				return p, fmt.Errorf("httpapi: %q is no address or network of a proxy, and not %s", name, UnixProxies)
+				return p, fmt.Errorf("%q is no address or network of a proxy, and not %s", name, UnixProxies)
 			}
 			network = netip.PrefixFrom(ip, ip.BitLen())
 		}
 		p.networks = append(p.networks, network.Masked())
 	}
 	return p, nil
+}
+
+// CheckProxy says what is wrong with an element of Config.TrustedProxies.
+func CheckProxy(name string) error {
+	_, err := parseProxies([]string{name})
+	return err
 }
 
 func (p proxies) trusts(ip netip.Addr) bool {

@@ -14,8 +14,8 @@ import (
 
 // Auth says how it is found out who a request is from. The zero value lets everybody in as anonymous.
 type Auth struct {
-	Methods     []Method // asked in this order: the first that knows the request's credentials decides
-	NoAnonymous bool     // a request without credentials is refused
+	Methods     []Method                   // asked in this order: the first that knows the request's credentials decides
+	NoAnonymous func(r *http.Request) bool // whether it is refused if it has no credentials; default: never
 }
 
 // Method is a way to find out who a request is from. It is used by any number of goroutines.
@@ -196,7 +196,7 @@ func (a *api) judge(r *http.Request, sent int) (*Grant, error) {
 	switch {
 	case sent > 0:
 		return nil, a.unauthorized(r, refusedCredentials, "these credentials are of no kind or issuer that this gateway knows")
-	case auth.NoAnonymous:
+	case auth.NoAnonymous != nil && auth.NoAnonymous(r):
 		return nil, a.unauthorized(r, refusedAnonymous, "say who you are: "+a.teach())
 	default:
 		return nil, nil //nolint:nilnil // nobody in particular

@@ -47,7 +47,10 @@ func folks() names {
 
 func known(cfg *httpapi.Config) { cfg.Auth.Methods = []httpapi.Method{folks()} }
 
-func strict(cfg *httpapi.Config) { known(cfg); cfg.Auth.NoAnonymous = true }
+func strict(cfg *httpapi.Config) {
+	known(cfg)
+	cfg.Auth.NoAnonymous = func(*http.Request) bool { return true }
+}
 
 func TestCalleeSeesThePrincipalOfTheRequest(t *testing.T) {
 	f := newFace(t, known)

@@ -20,6 +20,10 @@ type httpSection struct {
 	Sidecar      *sidecarSection      `json:"sidecar"`
 	Certificates []certificateSection `json:"certificates"`
 	JWT          []jwtSection         `json:"jwt"`
+
+	Limits             *httpLimitsSection `json:"limits"`
+	TrustedProxies     []string           `json:"trusted_proxies"`
+	BrowserCredentials bool               `json:"browser_credentials"`
 }
 
 // apiKeySection is an API key of a principal.
@@ -67,6 +71,13 @@ type jwtSection struct {
 
 // checkHTTP makes the methods by which it is found out who a request is from.
 func (f *file) checkHTTP(at place) {
+	if f.HTTP != nil {
+		for i, name := range f.HTTP.TrustedProxies {
+			if err := httpapi.CheckProxy(name); err != nil {
+				at.in("http", "trusted_proxies", i).bad("%v", err)
+			}
+		}
+	}
 	for _, made := range []func(place) (httpapi.Method, error){f.jwts, f.sidecar, f.apiKeys, f.basic, f.certificates} {
 		method, err := made(at)
 		if err != nil {
@@ -288,8 +299,9 @@ func (f *file) checkRealms(at place, realms []wampcore.URI) {
 
 // httpAuth is how it is found out who a request is from.
 func (c *config) httpAuth() httpapi.Auth {
-	if c.File == nil {
-		return httpapi.Auth{}
+	auth := httpapi.Auth{NoAnonymous: unnamed}
+	if c.File != nil {
+		auth.Methods = c.File.methods
 	}
-	return httpapi.Auth{Methods: c.File.methods}
+	return auth
 }

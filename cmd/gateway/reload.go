@@ -52,6 +52,9 @@ func (g *gateway) reload() []string {
 		}
 		return append(g.cfg.File.watched(), cfg.File.watched()...)
 	}
+	if face := g.face.Load(); face != nil {
+		face.Reconfigure(cfg.httpAuth(), cfg.httpLimits())
+	}
 	if err := g.hooks.Reconfigure(cfg.hooks()); err != nil {
 		g.log.Error().Err(err).Msg("some hooks wait for a restart")
 	}

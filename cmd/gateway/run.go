@@ -228,7 +228,6 @@ func (g *gateway) api() httpapi.Config {
 		Bridge:         g.bridge,
 		Hooks:          g.hooks,
 		Realm:          g.cfg.Realm,
-		Auth:           g.cfg.httpAuth(),
 		OpenAPI:        wampgate.OpenAPI(),
 		Ready:          g.isReady,
 		Started:        g.isStarted,
@@ -249,6 +248,7 @@ func (g *gateway) api() httpapi.Config {
 		Crossbar:       g.cfg.crossbars(),
 	}
 	g.cfg.answers(&api)
+	g.cfg.fillIn(&api)
 	if g.any(webSocket) {
 		api.WebSocket = g.only(webSocket, vouch(g.router.WebSocket(g.native())))
 	}
