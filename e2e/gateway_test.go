@@ -196,19 +196,25 @@ func python(tb testing.TB, args ...string) *process {
 	return script(tb, "component.py", args...)
 }
 
-// script runs a script of Python's by the interpreter that has Autobahn: Debian's.
+// script runs a script of Python's.
 func script(tb testing.TB, name string, args ...string) *process {
+	tb.Helper()
+	return start(tb, nil, interpreter(tb), append([]string{name}, args...)...)
+}
+
+// interpreter returns the Python that has Autobahn: Debian's.
+func interpreter(tb testing.TB) string {
 	tb.Helper()
 	for _, path := range []string{"/usr/bin/python3", "python3"} {
 		if exec.Command(path, "-c", "import autobahn").Run() == nil {
-			return start(tb, nil, path, append([]string{name}, args...)...)
+			return path
 		}
 	}
 	if os.Getenv("CI") != "" {
 		tb.Fatal("python3-autobahn is missing")
 	}
 	tb.Skip("python3-autobahn is not installed")
-	return nil
+	return ""
 }
 
 // curl returns the body and the status of a request.
