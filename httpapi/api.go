@@ -43,6 +43,7 @@ type Config struct {
 
 	Inbound  map[string]Inbound  // webhooks that are published, by name
 	Crossbar map[string]Crossbar // endpoints that are compatible with Crossbar.io's, by path
+	Routes   []Route             // requests that are calls
 
 	OpsElsewhere   bool          // the probes and metrics are served by Ops, not by New
 	Hosts          []string      // names that requests may be for, beside localhost and IP addresses; *.example.com covers subdomains
@@ -117,6 +118,7 @@ type api struct {
 	errors    statuses
 	inbound   map[string]*inbound
 	crossbars crossbarCounters
+	documents documents
 }
 
 func newAPI(cfg Config) (*api, error) {
@@ -141,6 +143,9 @@ func New(cfg Config) (*Handler, error) {
 	a, err := newAPI(cfg)
 	if err != nil {
 		return nil, err
+	}
+	if a.documents, err = newDocuments(cfg.OpenAPI, cfg.Routes); err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	routes := a.routes()
 	if err := a.mount(routes); err != nil {
@@ -202,6 +207,7 @@ func (a *api) routes() chi.Router {
 	a.native(r)
 	r.Post("/v1/inbound/{name}", a.handler(a.webhook)) // whose signature says who it is from
 	r.Get("/openapi.yaml", a.openAPI)
+	r.With(realmOf(liveRealm), a.identifiedIf).Get("/openapi.json", a.handler(a.openAPIJSON))
 	if !a.cfg.OpsElsewhere {
 		a.probes(r)
 	}
@@ -243,11 +249,6 @@ func (a *api) probe(ok func() bool) http.HandlerFunc {
 	}
 }
 
-func (a *api) openAPI(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/yaml")
-	_, _ = w.Write(a.cfg.OpenAPI)
-}
-
 // methodNotAllowed says which methods there are.
 func methodNotAllowed(routes chi.Routes, r *http.Request) *problem {
 	path := r.URL.RawPath
@@ -255,7 +256,7 @@ func methodNotAllowed(routes chi.Routes, r *http.Request) *problem {
 		path = r.URL.Path
 	}
 	var allow []string
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		if routes.Match(chi.NewRouteContext(), method, path) {
 			allow = append(allow, method)
 		}

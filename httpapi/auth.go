@@ -127,7 +127,10 @@ func (a *api) identified(next http.Handler) http.Handler {
 }
 
 func (a *api) identify(r *http.Request, k kind) (*requester, error) {
-	realm := a.cfg.Realm
+	realm, ok := r.Context().Value(realmKey{}).(wampcore.URI)
+	if !ok {
+		realm = a.cfg.Realm
+	}
 	if hasParam(r, "realm") {
 		var err error
 		if realm, err = a.uri(r, "realm"); err != nil {

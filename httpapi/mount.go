@@ -19,5 +19,5 @@ func (a *api) mount(r chi.Router) error {
 		}
 		r.Handle(path, a.newCrossbar(a.cfg.Crossbar[path]))
 	}
-	return nil
+	return a.mountRoutes(r)
 }

@@ -34,7 +34,7 @@ func (a *api) origins(next http.Handler) (http.Handler, error) {
 	return cors.New(cors.Options{
 		AllowedOrigins:   a.cfg.Origins,
 		AllowCredentials: a.cfg.Credentials,
-		AllowedMethods:   []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete},
+		AllowedMethods:   []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
 		AllowedHeaders: []string{
 			"Accept", "Authorization", "Content-Type", apiKeyHeader, "Last-Event-ID", "Idempotency-Key", "X-Request-Id",
 			"Wamp-Timeout-Ms", "Connect-Timeout-Ms", "Grpc-Timeout", "traceparent", "tracestate",

@@ -44,11 +44,13 @@ func writeJSON(w http.ResponseWriter, r *http.Request, body []byte) {
 	reply{status: http.StatusOK, kind: formatJSON.header(), body: body}.write(w, r)
 }
 
-// write answers, compressed if the client likes that. Answers are never for caches.
+// write answers, compressed if the client likes that. Answers are not for caches, unless they say so.
 func (rep reply) write(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	maps.Copy(h, rep.header)
-	h["Cache-Control"] = noStore
+	if h["Cache-Control"] == nil {
+		h["Cache-Control"] = noStore
+	}
 	vary := varyEncoding
 	if rep.choice {
 		vary = varyFormat

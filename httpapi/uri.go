@@ -67,7 +67,10 @@ const (
 
 // kindOf tells by the route that the request took.
 func kindOf(r *http.Request) kind {
-	route := strings.TrimPrefix(chi.RouteContext(r.Context()).RoutePattern(), "/v1")
+	route, own := strings.CutPrefix(chi.RouteContext(r.Context()).RoutePattern(), "/v1")
+	if !own { // the configuration's, which call procedures
+		return calls
+	}
 	route = strings.TrimPrefix(route, "/realms/{realm}")
 	switch name, _, _ := strings.Cut(strings.TrimPrefix(route, "/"), "/"); name {
 	case "call":

@@ -212,18 +212,26 @@ type decisionKey struct {
 // maxDecisions is how many decisions a session remembers.
 const maxDecisions = 1024
 
-// decide says whether s may do what q is about, by these rules. The reader alone calls it, without a lock.
+// decide says whether s may do what q is about, by these rules: the error is why not. The reader alone calls it, without a lock.
 func (s *session) decide(b *batch, r *rules, q question) (Decision, error) {
+	d, err := s.decision(b, r, q)
+	if err != nil {
+		return Decision{}, err
+	}
+	return d, s.refusal(q, d)
+}
+
+func (s *session) decision(b *batch, r *rules, q question) (Decision, error) {
 	if r.open && !q.uri.Reserved() { // for patterns, too: they do not mean what is the router's
 		return Decision{Allow: true}, nil
 	}
-	if q.action == ActionCall && q.uri == "wamp.subscription.get_events" { // it asks itself: who may subscribe may know the past
+	if q.action == ActionCall && asking[q.uri] {
 		return Decision{Allow: true}, nil
 	}
 	q.match = normal(q.uri, q.match)
 	if len(s.decisions) > 0 && s.decidedBy == r {
 		if d, ok := s.decisions[decisionKey{q.action, q.match, q.uri}]; ok {
-			return d, s.refusal(q, d)
+			return d, nil
 		}
 	}
 	p, denied := r.permission(q.action, q.uri, q.match)
@@ -242,7 +250,13 @@ func (s *session) decide(b *batch, r *rules, q question) (Decision, error) {
 	if d.Cache {
 		s.remember(r, q, d)
 	}
-	return d, s.refusal(q, d)
+	return d, nil
+}
+
+// asking are procedures that ask themselves: who may subscribe may know the past, and who may call what.
+var asking = map[wampcore.URI]bool{ //nolint:gochecknoglobals // a constant table
+	"wamp.subscription.get_events":            true,
+	"wamp.reflection.procedure.list_callable": true,
 }
 
 // normal returns the policy that a pattern has in truth: exact, where it has no wildcard.

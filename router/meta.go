@@ -49,14 +49,15 @@ var metaProcedures = map[wampcore.URI]metaProcedure{ //nolint:gochecknoglobals /
 	"wamp.subscription.remove_subscriber": subscriptionRemoveSubscriber,
 	"wamp.subscription.get_events":        subscriptionGetEvents,
 
-	"wamp.reflect.define":                reflectDefine,
-	"wamp.reflect.describe":              reflectDescribe,
-	"wamp.reflection.topic.list":         reflectionList("topic"),
-	"wamp.reflection.topic.describe":     reflectionDescribe("topic"),
-	"wamp.reflection.procedure.list":     reflectionList("procedure"),
-	"wamp.reflection.procedure.describe": reflectionDescribe("procedure"),
-	"wamp.reflection.error.list":         reflectionList("error"),
-	"wamp.reflection.error.describe":     reflectionDescribe("error"),
+	"wamp.reflect.define":                     reflectDefine,
+	"wamp.reflect.describe":                   reflectDescribe,
+	"wamp.reflection.topic.list":              reflectionList("topic"),
+	"wamp.reflection.topic.describe":          reflectionDescribe("topic"),
+	"wamp.reflection.procedure.list":          reflectionList("procedure"),
+	"wamp.reflection.procedure.list_callable": procedureListCallable,
+	"wamp.reflection.procedure.describe":      reflectionDescribe("procedure"),
+	"wamp.reflection.error.list":              reflectionList("error"),
+	"wamp.reflection.error.describe":          reflectionDescribe("error"),
 }
 
 func (s *session) metaCall(b *batch, m *wampcore.Call) error {

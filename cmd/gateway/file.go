@@ -28,6 +28,7 @@ type file struct {
 	Calls     *callsSection                  `json:"calls"`
 	Inbound   map[string]*inboundSection     `json:"inbound"`
 	Crossbar  map[string]*crossbarSection    `json:"crossbar"`
+	Routes    map[string]*routeSection       `json:"routes"`
 
 	name    string
 	files   []string // that were read beside it

@@ -49,6 +49,9 @@ func (f *file) checkServices(at place) {
 	for name, s := range f.Crossbar {
 		s.check(name, f, at.in("crossbar", name))
 	}
+	for name, s := range f.Routes {
+		s.check(name, f, at.in("routes", name))
+	}
 }
 
 // checkPublisher reports a realm or a role that there is not.

@@ -100,6 +100,9 @@ func (c *config) waiting(other *config) []string {
 	if !reflect.DeepEqual(c.crossbars(), other.crossbars()) {
 		names = append(names, "crossbar")
 	}
+	if !reflect.DeepEqual(c.routes(), other.routes()) {
+		names = append(names, "routes")
+	}
 	return names
 }
 

@@ -246,6 +246,7 @@ func (g *gateway) api() httpapi.Config {
 		UnreadTimeout:  g.cfg.HelloTimeout,
 		Inbound:        g.cfg.inbound(),
 		Crossbar:       g.cfg.crossbars(),
+		Routes:         g.cfg.routes(),
 	}
 	g.cfg.answers(&api)
 	g.cfg.fillIn(&api)

@@ -64,4 +64,28 @@ crossbar:
 	}
 }
 
+func TestRoutesOfTheFileAreCalls(t *testing.T) {
+	cfg, err := loadConfig([]string{"WAMPGATE_CONFIG=" + written(t, `
+routes:
+  GET /orders/{id}: {procedure: com.shop.order.get, safe: true, cache_control: max-age=5, params: {id: {type: integer}, tag: {list: true}}}
+  PUT /orders/{id}: {procedure: com.shop.order.set, body: value, result: envelope, realm: realm2, summary: Sets an order}
+`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []httpapi.Route{
+		{
+			Method: "GET", Path: "/orders/{id}", Procedure: "com.shop.order.get", Safe: true, CacheControl: "max-age=5",
+			Params: map[string]httpapi.Param{"id": {Type: httpapi.ParamInteger}, "tag": {List: true}},
+		},
+		{
+			Method: "PUT", Path: "/orders/{id}", Procedure: "com.shop.order.set", Body: bridge.AsValue, Envelope: true, Realm: "realm2",
+			Summary: "Sets an order",
+		},
+	}
+	if diff := cmp.Diff(want, cfg.routes()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 func samePrefix(a, b netip.Prefix) bool { return a == b }
