@@ -4,21 +4,32 @@ import (
 	"context"
 	"iter"
 	"sync"
+	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
 	"github.com/wampgate/wampgate/wampcore/client"
 )
 
-// Call calls a procedure. What fails is a *wampcore.Error.
+// Call calls a procedure. What fails is a *wampcore.Error. The timeout of its options is its deadline, as ctx's is; it costs less.
 func (b *Bridge) Call(ctx context.Context, p Principal, procedure wampcore.URI, req CallRequest) (wampcore.Payload, error) {
 	ctx, trace, done := b.observe(ctx, Operation{Calling, procedure})
 	req.Options.Custom = trace.in(req.Options.Custom)
-	s, err := b.session(ctx, p)
+	s, err := b.sessionWithin(ctx, p, req.Options.Timeout)
 	if err != nil {
 		return wampcore.Payload{}, done(err)
 	}
 	result, err := s.Call(ctx, procedure, req.Payload, req.Options)
 	return result, done(err)
+}
+
+// sessionWithin waits for a session no longer than timeout, unless that is 0.
+func (b *Bridge) sessionWithin(ctx context.Context, p Principal, timeout time.Duration) (*client.Session, error) {
+	if timeout <= 0 || b.Up(p) {
+		return b.session(ctx, p)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return b.session(ctx, p)
 }
 
 // Exchange makes a call in parts, and yields its results as they come: progressive ones, then the final one, or an error. See
@@ -57,20 +68,9 @@ func (b *Bridge) CallEach(ctx context.Context, p Principal, calls []CallItem) []
 	for i := range calls {
 		open.Go(func() {
 			c := &calls[i]
-			out[i].Payload, out[i].Err = b.callWithin(ctx, p, c)
+			out[i].Payload, out[i].Err = b.Call(ctx, p, c.Procedure, c.CallRequest)
 		})
 	}
 	open.Wait()
 	return out
-}
-
-// callWithin makes a call that may have a deadline of its own.
-func (b *Bridge) callWithin(ctx context.Context, p Principal, c *CallItem) (wampcore.Payload, error) {
-	if c.Options.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.Options.Timeout)
-		defer cancel()
-		c.Options.Timeout = 0 // the context's counts, whichever it is
-	}
-	return b.Call(ctx, p, c.Procedure, c.CallRequest)
 }

@@ -1,11 +1,11 @@
 package httpapi
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -287,8 +287,8 @@ func (a *api) handler(h func(http.ResponseWriter, *http.Request) error) http.Han
 // is.
 func (a *api) asked(r *http.Request, p *problem) *problem {
 	a.errors.apply(p)
-	who, known := r.Context().Value(requesterKey{}).(*requester)
-	if known && who.AuthRole == "" && p.WAMP != nil && p.Status == http.StatusForbidden && len(a.auth.Load().Methods) > 0 &&
+	who := requesterOf(r)
+	if who.Realm != "" && who.AuthRole == "" && p.WAMP != nil && p.Status == http.StatusForbidden && len(a.auth.Load().Methods) > 0 &&
 		meanings[p.WAMP.Error].title == meanings[wampcore.ErrNotAuthorized].title {
 		p.Status = http.StatusUnauthorized
 	}
@@ -301,20 +301,21 @@ func (a *api) asked(r *http.Request, p *problem) *problem {
 // around does what all requests have in common: an id, the host check, the log, and a panic that costs one request only.
 func (a *api) around(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get("X-Request-Id")
-		if !sane(id) {
-			id = fmt.Sprintf("%014x", uint64(wampcore.NewID()))
+		facts := &facts{Context: r.Context(), rec: recorder{ResponseWriter: w}, id: r.Header.Get("X-Request-Id"), began: time.Now()}
+		if !sane(facts.id) {
+			facts.id = newRequestID()
 		}
-		w.Header().Set("X-Request-Id", id)
-		w.Header().Set("Referrer-Policy", "no-referrer") // addresses may have tickets
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		facts := &facts{id: id, began: time.Now()}
-		r = r.WithContext(context.WithValue(r.Context(), factsKey{}, facts))
+		facts.ids[0] = facts.id
+		h := w.Header()
+		h["X-Request-Id"] = facts.ids[:]
+		h["Referrer-Policy"] = noReferrer // addresses may have tickets
+		h["X-Content-Type-Options"] = noSniff
+		r = r.WithContext(facts) //nolint:contextcheck // they go on with the request's own
 		r.RemoteAddr = a.proxies.client(r)
 		if a.cfg.Observer != nil {
 			r = a.cfg.Observer.Begin(r)
 		}
-		rec := &recorder{ResponseWriter: w}
+		rec := &facts.rec
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // a stream before it on the connection may have left one
 		a.boundUnread(rec, r)
 		defer a.ended(r, facts, rec)
@@ -323,7 +324,7 @@ func (a *api) around(next http.Handler) http.Handler {
 				if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(v) // net/http's own way to cut an answer
 				}
-				a.cfg.Log.Error().Interface("panic", v).Bytes("stack", debug.Stack()).Str("request_id", id).Msg("request panicked")
+				a.cfg.Log.Error().Interface("panic", v).Bytes("stack", debug.Stack()).Str("request_id", facts.id).Msg("request panicked")
 				if rec.status == 0 {
 					newProblem(http.StatusInternalServerError, "internal error").write(rec, r)
 				}
@@ -343,6 +344,16 @@ func (a *api) around(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(rec, r)
 	})
+}
+
+func newRequestID() string {
+	const digits = "0123456789abcdef"
+	var b [14]byte
+	id := uint64(wampcore.NewID())
+	for i := range b {
+		b[i] = digits[id>>(4*(len(b)-1-i))&15]
+	}
+	return string(b[:])
 }
 
 // boundUnread bounds the time for a body that nobody reads, or its rest: net/http waits for that before it writes an answer,
@@ -388,11 +399,19 @@ func sane(id string) bool {
 // hostAllowed keeps pages away that had their own name resolve to this machine.
 func (a *api) hostAllowed(host string) bool {
 	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
+	if strings.LastIndexByte(host, ':') > strings.LastIndexByte(host, ']') {
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			name = h
+		}
 	}
 	name = strings.Trim(name, "[]")
-	return name == "localhost" || net.ParseIP(name) != nil || slices.ContainsFunc(a.cfg.Hosts, func(pattern string) bool {
+	if name == "localhost" {
+		return true
+	}
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
+	}
+	return slices.ContainsFunc(a.cfg.Hosts, func(pattern string) bool {
 		suffix, sub := strings.CutPrefix(pattern, "*")
 		return pattern == name || sub && len(name) > len(suffix) && strings.HasSuffix(name, suffix)
 	})

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -81,15 +80,12 @@ type requester struct {
 	over   func()         // to be called when the request is over, or the stream
 }
 
-type requesterKey struct{}
-
 // requesterOf returns who the request is from. Every route under /v1 has one.
 func requesterOf(r *http.Request) *requester {
-	who, _ := r.Context().Value(requesterKey{}).(*requester)
-	if who == nil {
-		return &requester{} // in no realm
+	if f := factsOf(r.Context()); f != nil && f.who != nil {
+		return f.who
 	}
-	return who
+	return &requester{} // in no realm
 }
 
 // principal returns who a request is from, in the realm that its path names.
@@ -108,20 +104,22 @@ func (a *api) identified(next http.Handler) http.Handler {
 		if err != nil {
 			return err
 		}
+		if f := factsOf(r.Context()); f != nil {
+			f.who = who
+		}
 		who.over = release
 		defer func() {
 			if who.stream == nil {
 				who.over()
 			}
 		}()
-		ctx := context.WithValue(r.Context(), requesterKey{}, who)
 		if kind == streams {
 			who.source = credentialsOf(who.source)
-			var end func()
-			ctx, end = a.watched.add(ctx, who)
+			ctx, end := a.watched.add(r.Context(), who)
 			who.over = func() { end(); release() }
+			r = r.WithContext(ctx)
 		}
-		next.ServeHTTP(w, r.WithContext(ctx))
+		next.ServeHTTP(w, r)
 		return nil
 	})
 }

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/wampcore"
@@ -22,7 +21,7 @@ func (a *api) call(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	case as.body == jsonLines:
-		return a.exchange(w, r, procedure, &as)
+		return a.exchange(w, r, procedure, as)
 	}
 	body, err := a.body(w, r, as.body)
 	if err != nil {
@@ -36,14 +35,27 @@ func (a *api) call(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	req.Options.Timeout = 0 // the deadline's
+	req.Options.Timeout = timeout
 	req.Options.Custom = traced(r, req.Options.Custom)
-	if f := as.answer.format; f == eventStream || f == jsonLines {
-		return a.callInParts(timeout, w, r, procedure, &as, req)
+	switch f := as.answer.format; {
+	case f == eventStream || f == jsonLines:
+		return a.callInParts(w, r, procedure, as, req)
+	case len(r.Header[idempotencyKey]) == 0: // a closure costs more than the rest
+		payload, err := a.cfg.Bridge.Call(r.Context(), a.principal(r), procedure, req)
+		if err == nil {
+			as.result(payload).write(w, r)
+			payload.Release()
+		}
+		return err
 	}
+	return a.callOnce(w, r, procedure, as, body, req)
+}
+
+// callOnce makes a call that has an Idempotency-Key.
+func (a *api) callOnce(
+	w http.ResponseWriter, r *http.Request, procedure wampcore.URI, as wanted, body wampcore.Raw, req bridge.CallRequest,
+) error {
 	return a.once(w, r, &as, body, func(ctx context.Context) (reply, error) {
-		ctx, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
 		payload, err := a.cfg.Bridge.Call(ctx, a.principal(r), procedure, req)
 		if err != nil {
 			return reply{}, err
@@ -54,18 +66,19 @@ func (a *api) call(w http.ResponseWriter, r *http.Request) error {
 
 // callInParts makes a call whose results are answered as they come.
 func (a *api) callInParts(
-	timeout time.Duration, w http.ResponseWriter, r *http.Request, procedure wampcore.URI, as *wanted, req bridge.CallRequest,
+	w http.ResponseWriter, r *http.Request, procedure wampcore.URI, as wanted, req bridge.CallRequest,
 ) error {
 	if len(r.Header[idempotencyKey]) > 0 {
 		return errKeyOfStream()
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	ctx, cancel := context.WithTimeout(r.Context(), req.Options.Timeout)
 	defer cancel()
+	req.Options.Timeout = 0 // the context's
 	return a.progress(w, r, as, a.cfg.Bridge.Exchange(ctx, a.principal(r), procedure, whole(req.Payload), req.Options), cancel)
 }
 
 // result returns the answer to a call.
-func (as *wanted) result(p wampcore.Payload) reply {
+func (as wanted) result(p wampcore.Payload) reply {
 	rep := reply{status: http.StatusOK, kind: as.answer.header, choice: true}
 	if e := as.answer.format.encoding(); as.value {
 		rep.body = bridge.FirstArgIn(p, e)

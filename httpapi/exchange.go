@@ -18,7 +18,7 @@ import (
 )
 
 // exchange makes a call whose body is lines of JSON: each is a part of it, sent on as it comes, while results may come already.
-func (a *api) exchange(w http.ResponseWriter, r *http.Request, procedure wampcore.URI, as *wanted) error {
+func (a *api) exchange(w http.ResponseWriter, r *http.Request, procedure wampcore.URI, as wanted) error {
 	if len(r.Header[idempotencyKey]) > 0 {
 		return errKeyOfStream()
 	}
@@ -33,7 +33,7 @@ func (a *api) exchange(w http.ResponseWriter, r *http.Request, procedure wampcor
 	return err
 }
 
-func (a *api) exchangeLines(w http.ResponseWriter, r *http.Request, procedure wampcore.URI, as *wanted, lines *partReader) error {
+func (a *api) exchangeLines(w http.ResponseWriter, r *http.Request, procedure wampcore.URI, as wanted, lines *partReader) error {
 	first, err := lines.first(a.cfg.BodyTimeout)
 	if err != nil {
 		return err
@@ -147,8 +147,9 @@ func (a *api) lines(open *openBody, r *http.Request, as bridge.As) (*partReader,
 	if err != nil {
 		return nil, err
 	}
-	in := bufio.NewReaderSize(body, int(min(a.cfg.MaxBody, lineBuffer)))
-	return &partReader{open: open, in: in, body: body, most: a.cfg.MaxBody, as: as}, nil
+	most := a.maxBody(r)
+	in := bufio.NewReaderSize(body, int(min(most, lineBuffer)))
+	return &partReader{open: open, in: in, body: body, most: most, as: as}, nil
 }
 
 // first reads the first part, which has the options of the call. Without any, the call has no arguments.

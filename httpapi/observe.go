@@ -28,14 +28,27 @@ type Answer struct {
 	Stream bool  // it went on until somebody ended it: an event stream, or a WebSocket
 }
 
-// facts are what is known of a request.
+// facts are what is known of a request. They are its context, too, and what its answer is written to: all that is one allocation.
 type facts struct {
+	context.Context
+
+	rec   recorder
+	who   *requester // nil until it is known
+	ids   [1]string  // the header X-Request-Id
 	id    string
 	began time.Time
 	route string // set when it is known
 }
 
 type factsKey struct{}
+
+// Value returns the facts by their key, as a context does.
+func (f *facts) Value(key any) any {
+	if key == (factsKey{}) {
+		return f
+	}
+	return f.Context.Value(key)
+}
 
 func factsOf(ctx context.Context) *facts {
 	f, _ := ctx.Value(factsKey{}).(*facts)

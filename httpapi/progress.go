@@ -40,7 +40,7 @@ type partial struct {
 // progress answers with results as they come, until it has the last one or cancels the call. An answer that fails before anything
 // of it was written is a problem like any other.
 func (a *api) progress(
-	w http.ResponseWriter, r *http.Request, as *wanted, results iter.Seq2[client.Part, error], cancel context.CancelFunc,
+	w http.ResponseWriter, r *http.Request, as wanted, results iter.Seq2[client.Part, error], cancel context.CancelFunc,
 ) error {
 	var taking sync.WaitGroup
 	defer taking.Wait()
@@ -78,7 +78,7 @@ type resultStream struct {
 	a      *api
 	w      http.ResponseWriter
 	r      *http.Request
-	as     *wanted
+	as     wanted
 	stream *streamWriter // nil until something is written
 	last   bool          // the last one was written
 }

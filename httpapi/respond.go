@@ -13,6 +13,8 @@ import (
 
 // Values of headers that many answers have. Nobody changes them.
 var (
+	noReferrer   = []string{"no-referrer"}                         //nolint:gochecknoglobals // constants
+	noSniff      = []string{"nosniff"}                             //nolint:gochecknoglobals // constants
 	noStore      = []string{"no-store"}                            //nolint:gochecknoglobals // constants
 	varyEncoding = []string{"Accept-Encoding"}                     //nolint:gochecknoglobals // constants
 	varyFormat   = []string{"Accept, Accept-Encoding"}             //nolint:gochecknoglobals // constants
@@ -23,6 +25,9 @@ var (
 
 // minGzip is the least that is worth to be compressed.
 const minGzip = 1 << 10
+
+// countedByServer is how long a body may be whose length net/http says itself.
+const countedByServer = 2 << 10
 
 func newGzip() *gzip.Writer {
 	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is one
@@ -66,7 +71,7 @@ func (rep reply) write(w http.ResponseWriter, r *http.Request) {
 			h["Content-Encoding"] = gzipped
 			rep.body = compress(rep.body)
 		}
-		if len(rep.body) > minGzip { // net/http counts what is small itself
+		if len(rep.body) > countedByServer {
 			h["Content-Length"] = []string{strconv.Itoa(len(rep.body))}
 		}
 	}

@@ -10,16 +10,24 @@ import (
 	"github.com/wampgate/wampgate/wampcore"
 )
 
-// Call calls a procedure. When ctx ends first, the call is cancelled (killnowait). A deadline of ctx is sent as the
-// call's timeout, unless opts has one. A call that fails returns a *wampcore.Error.
+// Call calls a procedure. When ctx ends first, the call is cancelled (killnowait), and so it is shortly after the timeout of opts
+// if nobody has answered by then. A deadline of ctx is sent as the call's timeout, unless opts has one. A call that fails returns a
+// *wampcore.Error.
 func (s *Session) Call(
 	ctx context.Context, procedure wampcore.URI, p wampcore.Payload, opts wampcore.CallOptions,
 ) (wampcore.Payload, error) {
 	opts.ReceiveProgress, opts.Progress = false, false
-	opts.Timeout = timeout(ctx, opts.Timeout)
-	id, a := s.request(ctx, &pending{kind: wampcore.TypeCall}, func(id wampcore.ID) wampcore.Message {
+	given := opts.Timeout
+	opts.Timeout = timeout(ctx, given)
+	req := s.newPending(wampcore.TypeCall)
+	id, err := s.begin(ctx, req, func(id wampcore.ID) wampcore.Message {
 		return &wampcore.Call{Request: id, Options: opts, Procedure: procedure, Payload: p}
 	})
+	if err != nil {
+		return wampcore.Payload{}, err
+	}
+	a := s.awaitFor(ctx, given, id, req)
+	s.spare.Put(req)
 	if a.givenUp {
 		s.out.put(&wampcore.Cancel{Request: id, Mode: wampcore.CancelKillNoWait})
 	}

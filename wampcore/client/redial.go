@@ -130,6 +130,11 @@ func (r *Redialer) Wait(ctx context.Context) (*Session, error) {
 // Ready waits until the first attempt has ended, and returns what Session does.
 func (r *Redialer) Ready(ctx context.Context) (*Session, error) {
 	select {
+	case <-r.first: // by far the most frequent: ctx need not be looked at
+		return r.Session()
+	default:
+	}
+	select {
 	case <-r.first:
 		return r.Session()
 	case <-r.done:

@@ -64,6 +64,8 @@ type Session struct {
 	slots   chan struct{} // one for each invocation that runs
 	work    sync.WaitGroup
 	done    chan struct{}
+	spare   sync.Pool // of *pending that were waited for to their end: nobody knows them any more
+	timers  sync.Pool // of *time.Timer that are stopped
 
 	mu            sync.Mutex
 	lastRequest   wampcore.ID
@@ -88,6 +90,15 @@ type pending struct {
 	bytes  atomic.Int64           // of those that wait
 	undo   func(wampcore.Message) // called instead of accept if nobody waits any more; nil: there is nothing to undo
 	given  bool                   // given up, and kept for undo
+}
+
+func (s *Session) newPending(kind wampcore.MessageType) *pending {
+	p, ok := s.spare.Get().(*pending)
+	if !ok {
+		p = &pending{answer: make(chan answer, 1)}
+	}
+	p.kind = kind
+	return p
 }
 
 type answer struct {
@@ -335,11 +346,7 @@ func (s *Session) receive() error {
 func (s *Session) handle(m wampcore.Message) error {
 	switch m := m.(type) {
 	case *wampcore.Result:
-		if m.Details.Progress {
-			s.progress(m)
-			return nil
-		}
-		return s.answered(wampcore.TypeCall, m.Request, m, answer{payload: m.Payload.Take()})
+		return s.result(m)
 	case *wampcore.ErrorMsg:
 		return s.answered(m.RequestType, m.Request, nil, answer{err: asError(m)})
 	case *wampcore.Published:
@@ -378,6 +385,16 @@ func (s *Session) handle(m wampcore.Message) error {
 	default:
 		return wampcore.Violation("message %d is not for a client with an open session", m.Type())
 	}
+}
+
+func (s *Session) result(m *wampcore.Result) error {
+	if m.Details.Progress {
+		s.progress(m)
+		return nil
+	}
+	err := s.answered(wampcore.TypeCall, m.Request, m, answer{payload: m.Payload.Take()})
+	wampcore.Recycle(m) // nobody else looks at it
+	return err
 }
 
 func (s *Session) revoked(kind wampcore.MessageType, d wampcore.RevokedDetails) {
@@ -442,11 +459,44 @@ func (s *Session) await(ctx context.Context, id wampcore.ID, p *pending) answer 
 	case a := <-p.answer:
 		return a
 	case <-ctx.Done():
-		if s.abandon(id) {
-			return answer{err: context.Cause(ctx), givenUp: true}
-		}
-		return <-p.answer // it came at the same moment
+		return s.giveUp(id, p, context.Cause(ctx))
 	}
+}
+
+// callGrace is how long after a call's timeout the router's word is waited for, or that of a callee that measures the time itself.
+const callGrace = 100 * time.Millisecond
+
+// awaitFor is await for a call that has a timeout, unless that is 0. It costs less than a context with a deadline.
+func (s *Session) awaitFor(ctx context.Context, timeout time.Duration, id wampcore.ID, p *pending) answer {
+	if timeout <= 0 {
+		return s.await(ctx, id, p)
+	}
+	timeout += callGrace
+	timer, ok := s.timers.Get().(*time.Timer)
+	if !ok {
+		timer = time.NewTimer(timeout)
+	} else {
+		timer.Reset(timeout)
+	}
+	defer func() {
+		timer.Stop()
+		s.timers.Put(timer)
+	}()
+	select {
+	case a := <-p.answer:
+		return a
+	case <-ctx.Done():
+		return s.giveUp(id, p, context.Cause(ctx))
+	case <-timer.C:
+		return s.giveUp(id, p, context.DeadlineExceeded)
+	}
+}
+
+func (s *Session) giveUp(id wampcore.ID, p *pending, err error) answer {
+	if s.abandon(id) {
+		return answer{err: err, givenUp: true}
+	}
+	return <-p.answer // it came at the same moment
 }
 
 // begin waits for room and sends what build makes of the next request id.
@@ -466,7 +516,9 @@ func (s *Session) send(p *pending, build func(wampcore.ID) wampcore.Message) (wa
 	if s.ctx.Err() != nil || s.closing && len(s.running) == 0 {
 		return 0, ErrClosed
 	}
-	p.answer = make(chan answer, 1)
+	if p.answer == nil {
+		p.answer = make(chan answer, 1)
+	}
 	s.lastRequest = s.lastRequest.Next()
 	id := s.lastRequest
 	s.pending[id] = p
