@@ -125,8 +125,10 @@ func (c *conn) refused(method string, err error) error {
 	if _, ok := errors.AsType[*wampcore.Error](err); ok {
 		return err
 	}
-	c.router.cfg.Log.WithLevel(zerolog.ErrorLevel).Err(err).Str("authmethod", method).Str("peer", c.peer.Address).
-		Msg("authentication failed")
+	c.router.complain(func() {
+		c.router.cfg.Log.WithLevel(zerolog.ErrorLevel).Err(err).Str("authmethod", method).Str("peer", c.peer.Address).
+			Msg("authentication failed")
+	})
 	return &wampcore.Error{URI: wampcore.ErrAuthenticationFailed, Message: "the authentication could not be done"}
 }
 

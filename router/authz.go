@@ -316,7 +316,9 @@ func (s *session) ask(b *batch, a Authorizer, q question) (Decision, error) {
 	if e, ok := errors.AsType[*wampcore.Error](err); ok {
 		return Decision{}, e
 	}
-	s.log(zerolog.ErrorLevel).Err(err).Stringer("action", q.action).Str("uri", string(q.uri)).Msg("authorization failed")
+	s.conn.router.complain(func() {
+		s.log(zerolog.ErrorLevel).Err(err).Stringer("action", q.action).Str("uri", string(q.uri)).Msg("authorization failed")
+	})
 	return Decision{}, errAuthorization
 }
 

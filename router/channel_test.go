@@ -70,9 +70,9 @@ func behindTLS(t *testing.T, methods map[string]router.Authenticator) *secure {
 		t.Fatal(err)
 	}
 	s.address = l.Addr().String()
-	l = transport.Limit(tls.NewListener(l, &tls.Config{
+	l = transport.Limit(transport.TLS(l, &tls.Config{
 		Certificates: []tls.Certificate{issue(t, "router", &s.ca)}, ClientCAs: s.pool, ClientAuth: tls.VerifyClientCertIfGiven, MinVersion: tls.VersionTLS12,
-	}), 0, 0)
+	}, time.Minute), 0, 0)
 	web, raw := transport.Split(l)
 	srv := &http.Server{Handler: r.WebSocket(transport.Config{}), ReadHeaderTimeout: time.Minute}
 	done := make(chan struct{}, 2)

@@ -31,10 +31,11 @@ func FuzzRealm(f *testing.F) {
 		}
 		f.Add([]byte(script.String()))
 	}
+	f.Add([]byte("limited\n0[32,1,{\"match\":\"prefix\"},\"com.\"]\n1[48,1,{\"progress\":true},\"p\",[\"0123456789\"]]\n1[48,1,{},\"p\"]\n0[64,2,{},\"p\"]"))
 	f.Add([]byte("0[64,1,{},\"p\"]\n1[48,1,{},\"p\"]\n0x\n1[48,2,{},\"p\"]"))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		r, err := router.New(router.Config{
-			Realms:          []router.RealmConfig{{Name: realm1, Operators: []string{"anonymous"}}},
+			Realms:          []router.RealmConfig{fuzzed(bytes.HasPrefix(script, []byte("limited\n")))},
 			FarewellTimeout: 50 * time.Millisecond,
 		})
 		if err != nil {
@@ -77,6 +78,19 @@ func FuzzRealm(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// fuzzed is a realm where everything is allowed, or one with permissions and limits that get in the way.
+func fuzzed(limited bool) router.RealmConfig {
+	cfg := router.RealmConfig{Name: realm1, Operators: []string{"anonymous"}}
+	if limited {
+		role := may(router.AllActions, "p", "com.a", "wamp.")
+		role.Permissions = append(role.Permissions, router.Permission{URI: "com..b", Match: wampcore.MatchWildcard, Allow: router.ActionSubscribe})
+		role.Limits = router.Limits{MessageBytes: 16, Calls: 2, Subscriptions: 2, Registrations: 2, Rate: 200, Burst: 50, QueueMessages: 20}
+		role.Principal = router.Limits{Calls: 3, QueueMessages: 30, QueueBytes: 1 << 12}
+		cfg.Roles = map[string]router.Role{"anonymous": role}
+	}
+	return cfg
 }
 
 // serves reports whether a new session gets an answer, and is not ended before.

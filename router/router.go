@@ -6,6 +6,9 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/wampgate/wampgate/wampcore"
 )
@@ -31,7 +34,9 @@ type Router struct {
 
 	callers  callers
 	counters counters
-	door     atomic.Pointer[door] // changed by Drain and Finish
+
+	complaints rate.Sometimes       // about what peers can have happen as often as they like
+	door       atomic.Pointer[door] // changed by Drain and Finish
 
 	mu        sync.Mutex
 	past      tally // of realms that are gone
@@ -53,6 +58,8 @@ func New(cfg Config) (*Router, error) {
 		realms:    map[wampcore.URI]*realm{},
 		conns:     map[*conn]struct{}{},
 		strangers: map[net.Conn]struct{}{},
+		// A log that somebody else fills is no use.
+		complaints: rate.Sometimes{First: 10, Interval: time.Second},
 	}
 	r.door.Store(new(door))
 	r.apply(&batch{}, newPolicies(cfg.Realms))
@@ -110,6 +117,9 @@ func (r *Router) admit(t wampcore.Transport, peer Peer, id *Identity) *conn {
 	r.peers.Add(1)
 	return c
 }
+
+// complain logs, but not each time.
+func (r *Router) complain(log func()) { r.complaints.Do(log) }
 
 func (r *Router) release(c *conn) {
 	r.mu.Lock()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -312,7 +311,7 @@ func (g *gateway) open(ctx context.Context, handler http.Handler, e *entrance) e
 			return errors.Join(fmt.Errorf("listen on %s: %w", e.address, err), l.Close())
 		}
 		g.certs = append(g.certs, certs)
-		l = tls.NewListener(l, certs.config)
+		l = transport.TLS(l, certs.config, g.cfg.HelloTimeout)
 	}
 	l = transport.Limit(l, e.maxConnections, e.maxConnectionsPerAddress)
 	if way(rawSocket) {

@@ -1,29 +1,61 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
 	"time"
 )
 
-// tlsUnder returns the TLS connection that c is, or is built on; nil: there is none.
-func tlsUnder(c net.Conn) *tls.Conn {
+// TLS returns a listener that speaks TLS. A handshake takes no longer than the time for it; 0 is 10 s.
+func TLS(l net.Listener, cfg *tls.Config, handshake time.Duration) net.Listener {
+	return &tlsListener{l, cfg, handshake}
+}
+
+type tlsListener struct {
+	net.Listener
+
+	cfg       *tls.Config
+	handshake time.Duration
+}
+
+// Accept returns the next connection, whose handshake is done when somebody reads from it, or asks for it.
+func (l *tlsListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &tlsConn{tls.Server(c, l.cfg), l.handshake}, nil
+}
+
+type tlsConn struct {
+	*tls.Conn
+
+	handshake time.Duration
+}
+
+const tlsHandshakeTimeout = 10 * time.Second
+
+// tlsUnder returns the TLS connection that c is, or is built on, with the time for its handshake; nil: there is none.
+func tlsUnder(c net.Conn) (*tls.Conn, time.Duration) {
 	for {
 		switch t := c.(type) {
+		case *tlsConn:
+			return t.Conn, cmp.Or(t.handshake, tlsHandshakeTimeout)
 		case *tls.Conn:
-			return t
+			return t, tlsHandshakeTimeout
 		case interface{ NetConn() net.Conn }:
 			c = t.NetConn()
 		default:
-			return nil
+			return nil, 0
 		}
 	}
 }
 
 // stateOf returns what there is to know of the TLS under c, whose handshake is done; nil: there is none.
 func stateOf(c net.Conn) *tls.ConnectionState {
-	t := tlsUnder(c)
+	t, _ := tlsUnder(c)
 	if t == nil {
 		return nil
 	}
@@ -35,15 +67,13 @@ func stateOf(c net.Conn) *tls.ConnectionState {
 type secured struct {
 	net.Conn
 
-	tls *tls.Conn
+	tls       *tls.Conn
+	handshake time.Duration
 }
-
-// tlsHandshakeTimeout is for peers that come by HTTP.
-const tlsHandshakeTimeout = 10 * time.Second
 
 // ConnectionState does the handshake first. Where that fails, so does the first Read.
 func (s secured) ConnectionState() tls.ConnectionState {
-	ctx, cancel := context.WithTimeout(context.Background(), tlsHandshakeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.handshake)
 	defer cancel()
 	_ = s.tls.HandshakeContext(ctx)
 	return s.tls.ConnectionState()
@@ -51,8 +81,8 @@ func (s secured) ConnectionState() tls.ConnectionState {
 
 // forHTTP returns c, with what an http.Server wants to know of its TLS.
 func forHTTP(c net.Conn) net.Conn {
-	if t := tlsUnder(c); t != nil {
-		return &secured{c, t}
+	if t, handshake := tlsUnder(c); t != nil {
+		return &secured{c, t, handshake}
 	}
 	return c
 }
