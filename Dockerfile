@@ -5,7 +5,7 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X main.version=${VERSION}" -o /out/ ./cmd/gateway ./examples/demo-callee
+RUN CGO_ENABLED=0 go build -tags codec.notfastpath -trimpath -ldflags="-s -w -X main.version=${VERSION}" -o /out/ ./cmd/gateway ./examples/demo-callee
 
 FROM scratch AS demo-callee
 COPY --from=build /out/demo-callee /demo-callee

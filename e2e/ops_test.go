@@ -504,26 +504,30 @@ func TestMetricsTellWhatWasDone(t *testing.T) {
 	post(t, o.base+"/v1/call/com.example.nobody", ``)
 	post(t, o.base+"/v1/publish/com.example.news", ``)
 	curl(t, o.base+"/metrics")
+	reader := stream(t, o.base+"/v1/subscribe/com.example.streamed")
+	reader.expect(t, "wamp.ready")
+	post(t, o.base+"/v1/publish/com.example.streamed", `{"args":[1]}`)
+	reader.expect(t, `"args":[1]`)
 	slow := join(t, o.base, wampcore.JSON)
 	slow.subscribe(1, "com.example.news")
 	for name, want := range map[string]float64{
 		`wampgate_sessions{serializer="cbor",transport="websocket"}`:                              1,
 		`wampgate_sessions{serializer="json",transport="websocket"}`:                              1,
 		`wampgate_sessions{serializer="",transport="pipe"}`:                                       1,
-		`wampgate_sessions_joined_total`:                                                          3,
+		`wampgate_sessions_joined_total`:                                                          4,
 		`wampgate_registrations`:                                                                  1,
-		`wampgate_subscriptions`:                                                                  1,
+		`wampgate_subscriptions`:                                                                  2,
 		`wampgate_calls_total{result="ok"}`:                                                       3,
 		`wampgate_calls_total{result="no_such_procedure"}`:                                        1,
-		`wampgate_publications_total`:                                                             1,
+		`wampgate_publications_total`:                                                             2,
 		`wampgate_queue_bytes`:                                                                    0,
 		`wampgate_http_requests_total{code="200",method="POST",route="/v1/call/{procedure}"}`:     3,
 		`wampgate_http_requests_total{code="404",method="POST",route="/v1/call/{procedure}"}`:     1,
 		`wampgate_http_requests_total{code="404",method="GET",route=""}`:                          1,
-		`wampgate_http_request_duration_seconds_count{method="POST",route="/v1/publish/{topic}"}`: 1,
+		`wampgate_http_request_duration_seconds_count{method="POST",route="/v1/publish/{topic}"}`: 2,
 		`wampgate_operation_duration_seconds_count{action="call",result="ok"}`:                    3,
 		`wampgate_operation_duration_seconds_count{action="call",result="no_such_procedure"}`:     1,
-		`wampgate_operation_duration_seconds_count{action="publish",result="ok"}`:                 1,
+		`wampgate_operation_duration_seconds_count{action="publish",result="ok"}`:                 2,
 		`wampgate_procedure_call_duration_seconds_count{procedure="com.example.double"}`:          3,
 		`wampgate_phase{phase="serving"}`:                                                         1,
 		`wampgate_http_requests_in_flight`:                                                        0,

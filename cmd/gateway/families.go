@@ -47,7 +47,7 @@ var (
 
 // families are all metrics of the gateway's own, in the order of docs/metrics.md.
 func families() []family {
-	return slices.Concat(gatewayFamilies(), httpFamilies(), serviceFamilies(), hookFamilies(), routerFamilies())
+	return slices.Concat(gatewayFamilies(), httpFamilies(), streamFamilies(), serviceFamilies(), hookFamilies(), routerFamilies())
 }
 
 // each emits a value for each of a map's keys, in their order.

@@ -2,6 +2,43 @@ package main
 
 import "github.com/wampgate/wampgate/bridge"
 
+// streamFamilies are about event streams.
+func streamFamilies() []family {
+	value := func(name string, kind metricKind, help string, of func(bridge.StreamStats) float64) family {
+		return family{name, kind, help, nil, func(s *snapshot, emit emit) { emit(of(s.bridge.Streams)) }}
+	}
+	return []family{
+		value("streams", gauge, "Event streams that are open.", func(s bridge.StreamStats) float64 { return float64(s.Open) }),
+		value("streams_opened_total", counter, "Event streams that were opened.", func(s bridge.StreamStats) float64 { return float64(s.Opened) }),
+		value("streams_resumed_total", counter, "Of them, those that went on where their readers had left off.",
+			func(s bridge.StreamStats) float64 { return float64(s.Resumed) }),
+		{
+			"streams_closed_total", counter,
+			"Event streams that ended, by why: the reader hung_up or was slow, the gateway drained, the time expired, the router refused to go on, or the stream failed.",
+			[]string{"reason"},
+			func(s *snapshot, emit emit) {
+				c := s.bridge.Streams
+				each(emit, map[string]uint64{
+					"hung_up": c.HungUp, "slow": c.Slow, "drained": c.Drained, "expired": c.Expired, "refused": c.Refused, "failed": c.Failed,
+				})
+			},
+		},
+		value("stream_events_total", counter, "Events that were sent to streams, those of the past among them.",
+			func(s bridge.StreamStats) float64 { return float64(s.Events) }),
+		value("stream_events_replayed_total", counter, "Of them, events of the past.", func(s bridge.StreamStats) float64 { return float64(s.Replayed) }),
+		{
+			"stream_events_dropped_total", counter, "Events that slow readers did not get: dropped, or conflated with newer ones.",
+			[]string{"policy"},
+			func(s *snapshot, emit emit) {
+				c := s.bridge.Streams
+				each(emit, map[string]uint64{"drop": c.Dropped, "conflate": c.Conflated})
+			},
+		},
+		value("stream_gaps_total", counter, "Times that a reader was told that events may be missing.", func(s bridge.StreamStats) float64 { return float64(s.Gaps) }),
+		value("stream_sent_bytes_total", counter, "Bytes that were sent to streams.", func(s bridge.StreamStats) float64 { return float64(s.Bytes) }),
+	}
+}
+
 // serviceFamilies are about HTTP services that read their invocations from a stream.
 func serviceFamilies() []family {
 	value := func(name string, kind metricKind, help string, of func(bridge.InvocationStats) float64) family {

@@ -58,7 +58,8 @@ func TestWhatPackagesCountIsTold(t *testing.T) {
 				Sessions:   map[router.SessionKind]int{{Transport: "websocket", Serializer: "cbor"}: 3, {Transport: "pipe"}: 1},
 				QueueBytes: 7, SlowConsumers: 2, Calls: map[string]uint64{"ok": 5}, Refusals: map[string]uint64{"rate": 4},
 			},
-			http: httpapi.Stats{Refused: map[string]uint64{"draining": 6}, Inbound: map[string]httpapi.InboundStats{"github": {Published: 8}}},
+			bridge: bridge.Stats{Streams: bridge.StreamStats{Open: 11, Slow: 12, Conflated: 13}},
+			http:   httpapi.Stats{Refused: map[string]uint64{"draining": 6}, Inbound: map[string]httpapi.InboundStats{"github": {Published: 8}}},
 			hooks: []bridge.HookStats{
 				{Name: "a", Realm: "r", Origin: bridge.MadeByConfiguration, Kind: "procedure", State: bridge.HookReady, HookCounts: bridge.HookCounts{Answered: 9}},
 				{Name: "secret", Realm: "r", Origin: bridge.MadeByREST, Kind: "procedure", State: bridge.HookReady},
@@ -70,6 +71,7 @@ func TestWhatPackagesCountIsTold(t *testing.T) {
 		`wampgate_sessions{serializer="cbor",transport="websocket"} 3`, `wampgate_sessions{serializer="",transport="pipe"} 1`,
 		`wampgate_queue_bytes 7`, `wampgate_slow_consumers_total 2`, `wampgate_calls_total{result="ok"} 5`,
 		`wampgate_refusals_total{reason="rate"} 4`, `wampgate_http_refusals_total{reason="draining"} 6`,
+		`wampgate_streams 11`, `wampgate_streams_closed_total{reason="slow"} 12`, `wampgate_stream_events_dropped_total{policy="conflate"} 13`,
 		`wampgate_inbound_webhooks_total{result="published",webhook="github"} 8`,
 		`wampgate_hook_calls_total{hook="a",realm="r",result="answered"} 9`, `wampgate_hooks{kind="procedure",state="ready"} 2`,
 	)
