@@ -36,6 +36,7 @@ type file struct {
 
 	methods []httpapi.Method // made of it by check
 	issuers issuers
+	rules   *httpapi.Certificates // who certificates are; nil: nobody
 }
 
 // watched are the files that a configuration is made of.
@@ -177,9 +178,12 @@ func (f *file) defaultRealm(vars map[string]string) error {
 	return nil
 }
 
-// checkTokens reports realms that take tokens of issuers which there are not.
+// checkTokens reports realms that take tokens of issuers, or certificates, which there are not.
 func (f *file) checkTokens(at place) {
 	for name, r := range f.Realms {
+		if _, offered := r.Authentication[certificateMethod]; offered && (f.HTTP == nil || len(f.HTTP.Certificates) == 0) {
+			at.in("realms", name, "authentication", certificateMethod).badKey("nobody is said to have a certificate; add http.certificates")
+		}
 		if m := r.Authentication["ticket"]; m != nil && m.JWT && (f.HTTP == nil || len(f.HTTP.JWT) == 0) {
 			at.in("realms", name, "authentication", "ticket", "jwt").badKey("there is no issuer of tokens; add it to http.jwt")
 		}

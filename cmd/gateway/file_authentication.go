@@ -2,10 +2,16 @@ package main
 
 import (
 	"cmp"
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
 	"maps"
+	"net/http"
 	"slices"
 
 	"github.com/wampgate/wampgate/router"
+	"github.com/wampgate/wampgate/wampcore"
 	"github.com/wampgate/wampgate/wampcore/auth"
 )
 
@@ -15,12 +21,19 @@ type methodSection struct {
 
 	Role string `json:"role"` // of anonymous
 	JWT  bool   `json:"jwt"`  // tickets may be tokens of the issuers in http.jwt
+
+	Key *secret `json:"key"` // of cryptosign: the router's own, which clients may want it to prove
+
+	key ed25519.PrivateKey // made by check
 }
 
 // authentication are a realm's methods by name. One that is only named is nil.
 type authentication map[string]*methodSection
 
-const anonymousMethod = "anonymous"
+const (
+	anonymousMethod   = "anonymous"
+	certificateMethod = "tls"
+)
 
 // checkAuthentication compares the methods with the principals and roles that are there for them.
 func (r *realmSection) checkAuthentication(at place) {
@@ -59,10 +72,29 @@ func (a authentication) check(at place) {
 			at.in("role").badKey("it is for anonymous; others have the role of their principal")
 		case m.asker != nil && name == anonymousMethod:
 			at.badKey("nobody is asked about anonymous")
+		case m.asker != nil && name == certificateMethod:
+			at.badKey("nobody is asked about certificates: http.certificates says who they are")
 		case m.JWT && name != "ticket":
 			at.in("jwt").badKey("it is for ticket")
+		case m.Key != nil && name != "cryptosign":
+			at.in("key").badKey("it is for cryptosign")
+		case m.Key != nil:
+			m.key = signingKey(m.Key, at.in("key"))
 		}
 	}
+}
+
+// signingKey reads the key that gateway keygen calls private.
+func signingKey(s *secret, at place) ed25519.PrivateKey {
+	s.resolve(at)
+	seed, err := hex.DecodeString(s.text)
+	if err != nil || len(seed) != ed25519.SeedSize {
+		if s.text != "" {
+			at.bad("it is no private key; want 32 octets in hex, as gateway keygen makes them")
+		}
+		return nil
+	}
+	return ed25519.NewKeyFromSeed(seed)
 }
 
 func (a authentication) anonymousRole() string {
@@ -92,7 +124,7 @@ func (c *config) anonymousMayAll() bool {
 }
 
 // authenticators returns what the router is told: nil where nothing is said.
-func (r *realmSection) authenticators(tokens issuers) map[string]router.Authenticator {
+func (r *realmSection) authenticators(f *file, realm wampcore.URI) map[string]router.Authenticator {
 	if r.Authentication == nil {
 		return nil
 	}
@@ -106,16 +138,30 @@ func (r *realmSection) authenticators(tokens issuers) map[string]router.Authenti
 		case anonymousMethod:
 			all[name] = router.Anonymous{AuthRole: r.Authentication.anonymousRole()}
 		case "ticket":
-			all[name] = router.Ticket{Principals: r.Principals, Verifiers: m.verifiers(tokens)}
+			all[name] = router.Ticket{Principals: r.Principals, Verifiers: m.verifiers(f.issuers)}
 		case "wampcra":
 			all[name] = router.WAMPCRA{Principals: from, Salt: r.Principals.craSalt()}
 		case "scram":
 			all["wamp-scram"] = router.WAMPSCRAM{Principals: from, Params: r.Principals.scramParams()}
 		case "cryptosign":
-			all[name] = router.Cryptosign{Principals: from}
+			all[name] = router.Cryptosign{Principals: from, Key: m.key}
+		case certificateMethod:
+			all[name] = router.Certificate{Identify: f.identify(realm)}
 		}
 	}
 	return all
+}
+
+// identify returns what finds out who a certificate is in a realm: it is the same as for HTTP.
+func (f *file) identify(realm wampcore.URI) func(*x509.Certificate) (router.Identity, bool) {
+	return func(cert *x509.Certificate) (router.Identity, bool) {
+		grant, err := f.rules.Authenticate(&http.Request{TLS: &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{cert}}}})
+		if err != nil || grant == nil {
+			return router.Identity{}, false
+		}
+		p, ok := grant.In(realm, "")
+		return router.Identity{AuthID: p.AuthID, AuthRole: p.AuthRole, Method: p.Method, Provider: p.Provider, Expires: grant.Expires}, ok
+	}
 }
 
 // verifiers decide about tickets that are no principal's.

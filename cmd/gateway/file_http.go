@@ -279,7 +279,12 @@ func (f *file) certificates(at place) (httpapi.Method, error) {
 	if len(at.problems.all) > 0 {
 		return nil, nil //nolint:nilnil // it was said what is wrong
 	}
-	return httpapi.NewCertificates(rules...)
+	made, err := httpapi.NewCertificates(rules...)
+	if err != nil {
+		return nil, err
+	}
+	f.rules = made
+	return made, nil
 }
 
 // checkRealms reports realms that there are not.

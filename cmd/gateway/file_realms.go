@@ -105,7 +105,7 @@ func (c *config) realm(name wampcore.URI, s *realmSection) router.RealmConfig {
 		}
 	}
 	if c.File != nil {
-		rc.Authenticators = s.authenticators(c.File.issuers)
+		rc.Authenticators = s.authenticators(c.File, name)
 	}
 	if s.Roles != nil {
 		rc.Roles = map[string]router.Role{}
