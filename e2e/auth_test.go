@@ -4,7 +4,11 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -248,5 +252,173 @@ func TestListenersOfOthersAreRefusedWhereAnonymousMayAll(t *testing.T) {
 		{listen, "WAMPGATE_CONFIG=" + open, "WAMPGATE_ALLOW_ANONYMOUS_REMOTE=true"},
 	} {
 		start(t, env, binary).expect(`"message":"listening"`)
+	}
+}
+
+func TestClientCertificatesLogInByWAMPAndHTTP(t *testing.T) {
+	ca := newAuthority(t)
+	shown := ca.newPair()
+	text := `
+listeners:
+  - address: 127.0.0.1:0
+    tls: {cert: ` + shown.cert + `, key: ` + shown.key + `, client_auth: optional, client_ca: ` + ca.file + `}
+    authentication: [tls]
+http:
+  certificates: [{common_name: localhost, authid: worker, role: backend, realms: [realm1]}]
+realms:
+  realm1:
+    authentication: {tls: , anonymous: }
+    roles:
+      anonymous:
+      backend: {permissions: [{uri: "", match: prefix, allow: [call, register]}, {uri: wamp.session.get, allow: [call]}]}
+`
+	p := start(t, []string{soon, "WAMPGATE_CONFIG=" + configured(t, text)}, binary)
+	var at listener
+	if err := json.Unmarshal([]byte(p.expect(`"message":"listening"`)), &at); err != nil {
+		t.Fatal(err)
+	}
+	by := client.Config{Realm: "realm1", Auth: []auth.Method{auth.Certificate()}}
+	for _, url := range []string{at.WebSocket, at.RawSocket} {
+		for _, c := range []struct {
+			cfg  transport.Config
+			as   client.Config
+			want wampcore.URI
+		}{
+			{ca.trust(shown.load()), by, ""},
+			{ca.trust(), by, wampcore.ErrAuthenticationDenied},
+			{ca.trust(), client.Config{Realm: "realm1"}, wampcore.ErrNoMatchingAuthMethod}, // there is anonymous, but not here
+		} {
+			tr, err := transport.Dial(t.Context(), url, c.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := client.Join(t.Context(), tr, c.as)
+			switch {
+			case c.want != "":
+				if !is(err, c.want) {
+					t.Errorf("%s: got %v, want %s", url, err, c.want)
+				}
+			case err != nil:
+				t.Errorf("%s: %v", url, err)
+			default:
+				if got := identity(s); got != "worker backend tls" {
+					t.Errorf("%s: got %s", url, got)
+				}
+				_ = s.Close(t.Context())
+			}
+		}
+	}
+	call := []string{at.HTTP + "/v1/call/wamp.session.count", "-X", "POST", "--cacert", ca.file}
+	if body, status := curl(t, append(call, "--cert", shown.cert, "--key", shown.key)...); status != "200" {
+		t.Errorf("got %s %s", status, body)
+	}
+	if body, status := curl(t, call...); status != "401" {
+		t.Errorf("got %s %s", status, body)
+	}
+}
+
+// oracle is an HTTP endpoint and a WAMP procedure that know one ticket and one secret.
+func oracle(args []any) any {
+	name, _ := args[1].(string)
+	details, _ := args[2].(map[string]any)
+	switch {
+	case name != "joe":
+		return nil
+	case details["ticket"] != nil:
+		if details["ticket"] != "open sesame" {
+			return nil
+		}
+		return "backend"
+	default:
+		return map[string]any{"role": "backend", "secret": "open sesame", "extra": map[string]any{"from": "oracle"}}
+	}
+}
+
+func TestOthersDecideWhoLogsInAndWhatIsAllowed(t *testing.T) {
+	may := make(chan string, 100)
+	hang := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var in struct{ Args []any }
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil || r.Header.Get("Authorization") != "Bearer key" {
+			t.Errorf("got %v %v", err, r.Header)
+		}
+		switch r.URL.Path {
+		case "/login":
+			_ = json.NewEncoder(w).Encode(oracle(in.Args))
+		case "/hang":
+			<-hang
+		default:
+			may <- fmt.Sprint(in.Args[1], " ", in.Args[2])
+			_ = json.NewEncoder(w).Encode(map[string]any{"allow": in.Args[1] == "com.example.double", "cache": true})
+		}
+	}))
+	defer srv.Close()
+	defer close(hang)
+	text := strings.ReplaceAll(`
+realms:
+  realm1:
+    authentication:
+      ticket: {procedure: com.example.authenticate, timeout: 5s}
+      wampcra: {url: "URL/login", headers: {Authorization: "Bearer ${KEY}"}}
+      cryptosign: {url: "URL/hang", headers: {Authorization: "Bearer ${KEY}"}, timeout: 300ms}
+      anonymous: {role: service}
+    roles:
+      service: {permissions: [{uri: com.example., match: prefix, allow: [register]}]}
+      backend: {authorizer: {url: "URL/may", headers: {Authorization: "Bearer ${KEY}"}}}
+`, "URL", srv.URL)
+	_, base := gateway(t, "WAMPGATE_CONFIG="+configured(t, text), "KEY=key")
+	service := mustBe(t, base, client.Config{})
+	registerDouble(t, service)
+	if _, err := service.Register(t.Context(), "com.example.authenticate", func(_ context.Context, inv *client.Invocation) (wampcore.Payload, error) {
+		var realm, name string
+		details := map[string]any{}
+		if err := inv.Payload.DecodeArgs(&realm, &name, &details); err != nil {
+			return wampcore.Payload{}, err
+		}
+		return wampcore.NewPayload(wampcore.JSON, []any{oracle([]any{realm, name, details})}, nil)
+	}, wampcore.RegisterOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	key := ed25519.NewKeyFromSeed([]byte(strings.Repeat("k", 32)))
+	for _, c := range []struct {
+		name, authID string
+		method       auth.Method
+		want         wampcore.URI
+	}{
+		{"a procedure", "joe", auth.Ticket("open sesame"), ""},
+		{"a procedure", "joe", auth.Ticket("open"), wampcore.ErrAuthenticationDenied},
+		{"a procedure", "jim", auth.Ticket("open sesame"), wampcore.ErrAuthenticationDenied},
+		{"an endpoint", "joe", auth.CRA("open sesame"), ""},
+		{"an endpoint", "joe", auth.CRA("open"), wampcore.ErrAuthenticationDenied},
+		{"an endpoint", "jim", auth.CRA("open sesame"), wampcore.ErrAuthenticationDenied},
+		{"an endpoint that hangs", "joe", auth.Cryptosign(key), wampcore.ErrAuthenticationFailed},
+	} {
+		s, err := as(t.Context(), base, client.Config{AuthID: c.authID, Auth: []auth.Method{c.method}})
+		if c.want != "" && !is(err, c.want) || c.want == "" && err != nil {
+			t.Errorf("%s, %s by %s: got %v, want %s", c.name, c.authID, c.method.Name, err, c.want)
+		}
+		if err == nil {
+			if got := identity(s); got != "joe backend "+c.method.Name {
+				t.Errorf("%s: got %s", c.name, got)
+			}
+			_ = s.Close(t.Context())
+		}
+	}
+	joe := mustBe(t, base, client.Config{AuthID: "joe", Auth: []auth.Method{auth.CRA("open sesame")}})
+	for range 3 {
+		if err := double(t.Context(), joe, 21); err != nil {
+			t.Error(err)
+		}
+		if _, err := joe.Call(t.Context(), "com.example.authenticate", wampcore.Payload{}, wampcore.CallOptions{}); !is(err, wampcore.ErrNotAuthorized) {
+			t.Errorf("got %v", err)
+		}
+	}
+	close(may)
+	questions := map[string]int{}
+	for q := range may {
+		questions[q]++
+	}
+	if questions["com.example.double call"] != 1 || questions["com.example.authenticate call"] != 1 {
+		t.Errorf("asked were %v: answers that are to be remembered were not", questions)
 	}
 }

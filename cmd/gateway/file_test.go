@@ -242,6 +242,7 @@ realms:
     principals:
       a: {role: x, ticket: plain}
       b: {role: x, ticket: "${B_TICKET}"}
+      d: {role: x, ticket: "a ${B_TICKET} $${B_TICKET} $1"}
       c: {role: x, ticket: {file: `+ticket+`}, wampcra: {secret: "${B_TICKET}", salt: s, iterations: 1000, keylen: 32}}
 `)
 	cfg, err := loadConfig([]string{"WAMPGATE_CONFIG=" + name, "B_TICKET=from the environment"})
@@ -249,7 +250,7 @@ realms:
 		t.Fatal(err)
 	}
 	ps := cfg.File.Realms["realm1"].Principals
-	for name, want := range map[string]string{"a": "plain", "b": "from the environment", "c": "from a file"} {
+	for name, want := range map[string]string{"a": "plain", "b": "from the environment", "d": "a from the environment ${B_TICKET} $1", "c": "from a file"} {
 		if p, _ := ps.Principal(t.Context(), "realm1", name); p == nil || p.Ticket != want || p.AuthRole != "x" {
 			t.Errorf("%s: got %+v", name, p)
 		}

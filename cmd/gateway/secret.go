@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// secret is a text of the configuration file that is told to nobody: the value itself, ${VARIABLE} of the environment, or what
-// {file: path} has.
+// secret is a text of the configuration file that is told to nobody: the value itself, in which ${VARIABLE} is one of the environment and
+// $${VARIABLE} stays as it is but for a $, or what {file: path} has.
 type secret struct {
 	text string
 	file string
@@ -40,15 +40,23 @@ func (s secret) GoString() string { return hidden }
 // maxSecret is how large a secret may be: a certificate's key, at the most.
 const maxSecret = 64 << 10
 
-var secretVariable = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
+var secretVariable = regexp.MustCompile(`\$?\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
-// resolve reads the variable or the file, if it is one of these.
+// resolve reads the variables, or the file.
 func (s *secret) resolve(at place) {
-	switch m := secretVariable.FindStringSubmatch(s.text); {
-	case m != nil:
-		if s.text = at.problems.environ[m[1]]; s.text == "" {
-			at.bad("the variable %s is not set, or empty", m[1])
+	s.text = secretVariable.ReplaceAllStringFunc(s.text, func(found string) string {
+		if strings.HasPrefix(found, "$$") {
+			return found[1:]
 		}
+		name := found[2 : len(found)-1]
+		value := at.problems.environ[name]
+		if value == "" {
+			at.bad("the variable %s is not set, or empty", name)
+			return found
+		}
+		return value
+	})
+	switch {
 	case s.file != "":
 		at.problems.files = append(at.problems.files, s.file)
 		text, err := readSecret(s.file)
