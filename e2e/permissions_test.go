@@ -102,7 +102,9 @@ func byWAMP(ctx context.Context, s *client.Session, action, uri, match string) e
 	return err
 }
 
-func nothing(context.Context, *client.Invocation) (wampcore.Payload, error) { return wampcore.Payload{}, nil }
+func nothing(context.Context, *client.Invocation) (wampcore.Payload, error) {
+	return wampcore.Payload{}, nil
+}
 
 // byHTTP does the same by HTTP, and returns the status, and the WAMP error if there is one.
 func byHTTP(tb testing.TB, base, key, action, uri, match string) string {
