@@ -57,7 +57,11 @@ func TestExamplesOfTheConfigurationAreGood(t *testing.T) {
 	for where, text := range examples {
 		var environ []string
 		for _, m := range variable.FindAllStringSubmatch(text, -1) {
-			environ = append(environ, m[1]+"=a-secret-of-the-environment")
+			value := strings.Repeat("5a", 32)
+			if strings.Contains(m[1], "HOOK") {
+				value = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+			}
+			environ = append(environ, m[1]+"="+value)
 		}
 		text = regexp.MustCompile(`/run/secrets/[a-z0-9-]+`).ReplaceAllString(text, filepath.Join(dir, "secret"))
 		if status, _, errs := says(t, environ, "", "check-config", written(t, text)); status != 0 {
