@@ -334,6 +334,7 @@ func TestListenersAreInOnePlace(t *testing.T) {
 	for text, want := range map[string]string{
 		"listeners: [{address: '127.0.0.1:1'}]\nsettings: {listen: ['127.0.0.1:2']}": "WAMPGATE_LISTEN: the file has listeners",
 		"listeners: [{address: '0.0.0.0:1'}]":                                        "everybody is let in without authentication",
+		"realms: {realm1: }\nsettings: {upstream_url: 'ws://127.0.0.1/ws'}":          "WAMPGATE_UPSTREAM_URL: the file's realms",
 		"listeners: [{address: '127.0.0.1:1', tls: {}}]":                             "listeners.0.tls: want cert and key",
 	} {
 		if _, err := loadConfig([]string{"WAMPGATE_CONFIG=" + written(t, text)}); err == nil || !strings.Contains(err.Error(), want) {

@@ -27,6 +27,9 @@ func (c *config) validateUpstream(bad func(field, format string, args ...any)) {
 		}
 		return
 	}
+	if c.File != nil && len(c.File.Realms) > 0 {
+		bad("UpstreamURL", "the file's realms, with their roles and principals, are the own router's: leave one of the two out")
+	}
 	switch {
 	case c.UpstreamAuth != "" && (c.UpstreamAuthID == "" || c.UpstreamSecretFile == ""):
 		bad("UpstreamAuth", "it goes with %s and %s", variable("UpstreamAuthID"), variable("UpstreamSecretFile"))
