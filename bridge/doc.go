@@ -4,4 +4,7 @@
 // publications of a realm's principal run on one WAMP session, made on first use and again after a loss; each stream is a
 // session of its own, so that the meta API, eligibility and kill work on it as on any other. With a router elsewhere streams
 // share another, and outlive it.
+//
+// Hooks are the other way round: HTTP endpoints that answer calls, and are sent events. Each is a session of its own, too. Egress is
+// all that sends requests to others.
 package bridge

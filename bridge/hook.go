@@ -193,8 +193,8 @@ func (hs *Hooks) fix(p Principal, name string, spec HookSpec, origin Origin) err
 	}
 	h := newHook(hs, key, p, origin, e, hs.cfg.Egress)
 	h.replace(before)
-	hs.put(key, h)
 	h.start()
+	hs.put(key, h)
 	return nil
 }
 
@@ -323,8 +323,8 @@ func (hs *Hooks) takeBack(h, before *hook) {
 	}
 	again := newHook(hs, before.key, before.principal, before.origin, before.endpoint, before.egress)
 	again.resume(before)
-	hs.put(h.key, again)
 	again.start()
+	hs.put(h.key, again)
 }
 
 // Delete ends a hook. What it does at the moment is finished, or cut when ctx ends.
@@ -470,14 +470,15 @@ type hook struct {
 	past     past // of a topic; owned by deliver
 	counters hookCounters
 
-	mu       sync.Mutex
-	standing *client.Standing // nil: it is not registered, or subscribed
-	sick     bool             // the service is not well
-	appDown  bool             // the one that published the hook is not there
-	taken    bool             // back, for good: the gateway drains
-	refused  error            // why it is not registered, or subscribed
-	disabled string           // why it never will be
-	failures []HookFailure    // the newest last
+	mu           sync.Mutex
+	standing     *client.Standing // nil: it is not registered, or subscribed
+	sick         bool             // the service is not well
+	appDown      bool             // the one that published the hook is not there
+	taken        bool             // back, for good: the gateway drains
+	refused      error            // why it is not registered, or subscribed
+	attachedOnce bool             // it was registered, or subscribed, before
+	disabled     string           // why it never will be
+	failures     []HookFailure    // the newest last
 }
 
 func newHook(hs *Hooks, key hookKey, p Principal, origin Origin, e *endpoint, egress *Egress) *hook {
@@ -604,8 +605,8 @@ func (h *hook) pause(d time.Duration) {
 // reconcile makes the hook known to the router, or unknown, as it should be. It returns why that is to be tried again.
 func (h *hook) reconcile() error {
 	h.mu.Lock()
-	wanted := !h.sick && !h.appDown && !h.taken && h.disabled == ""
-	standing := h.standing
+	wanted := !h.taken && h.disabled == "" && (h.queue != nil || !h.sick && !h.appDown)
+	standing, again := h.standing, h.attachedOnce
 	h.mu.Unlock()
 	var err error
 	switch {
@@ -615,9 +616,12 @@ func (h *hook) reconcile() error {
 			return err
 		}
 		h.mu.Lock()
-		h.standing = standing
+		h.standing, h.attachedOnce = standing, again || err == nil
 		h.mu.Unlock()
 		h.setRefused(err)
+		if h.queue != nil && again && err == nil {
+			h.queue.readOn() // events may have been missed
+		}
 		signal(h.attached)
 	case !wanted && standing != nil:
 		h.detach()
@@ -655,7 +659,7 @@ func (h *hook) detach() {
 	if standing == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), detachTimeout)
+	ctx, cancel := context.WithTimeout(h.killed, detachTimeout)
 	defer cancel()
 	if err := standing.End(ctx); err != nil {
 		h.log.Debug().Err(err).Msg("a hook was not taken back")
@@ -684,7 +688,9 @@ func (h *hook) askHealth() error {
 	if err != nil {
 		return err
 	}
-	h.dress(req)
+	if h.health.Host == h.url.Host { // what is in the headers may be for the service alone
+		h.dress(req)
+	}
 	res, err := h.egress.Do(req)
 	if err != nil {
 		return withoutURL(err)
@@ -709,7 +715,7 @@ func (h *hook) setSick(why error) {
 	}
 }
 
-// setAppDown says whether the service that published the hook is there.
+// setAppDown says whether the service that published the hook is there. Events wait for it as for any service.
 func (h *hook) setAppDown(down bool) {
 	h.mu.Lock()
 	changed := h.appDown != down

@@ -19,7 +19,7 @@ func TestServiceSaysWhichHooksItWantsAndIsAskedAgain(t *testing.T) {
 		defer mu.Unlock()
 		document, etag = text, `"`+text+`"`
 	}
-	asked := make(chan string, 10_000)
+	asked, events := make(chan string, 10_000), make(chan received, 100)
 	h := newHooked(t, func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -35,6 +35,14 @@ func TestServiceSaysWhichHooksItWantsAndIsAskedAgain(t *testing.T) {
 				_, _ = io.WriteString(w, document)
 			}
 			return
+		}
+		if r.URL.Path == "/t" {
+			body, _ := io.ReadAll(r.Body)
+			if document == "" {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			events <- received{r.Header, string(body)}
 		}
 		text(http.StatusOK, jsonKind, `{"args":["`+r.URL.Path+`"]}`)(w, r)
 	})
@@ -54,6 +62,7 @@ func TestServiceSaysWhichHooksItWantsAndIsAskedAgain(t *testing.T) {
 			t.Fatalf("got %s, want %s", got, want)
 		}
 	}
+	const both = `{"hooks":{"p":{"procedure":"com.p","url":"/two"},"t":{"topic":"com.t","url":"/t"}}}`
 	const missing = `wamp.error.no_such_procedure {"args":["no callee is registered for com.p"]}`
 	becomes(missing)
 	set(`{"hooks":{"p":{"procedure":"com.p","url":"/one"},"bad":{"url":"http://elsewhere.example/","procedure":"com.q"},"worse":{"role":"x"}}}`)
@@ -66,10 +75,21 @@ func TestServiceSaysWhichHooksItWantsAndIsAskedAgain(t *testing.T) {
 	}
 	set(`{"hooks":{"p":{"procedure":"com.p","url":"/two"}}}`)
 	becomes(`{"args":["/two"]}`)
+	set(both)
+	deadline := time.Now().Add(patience)
+	for s, err := h.hooks.Status(anybody, "t"); (err != nil || s.State != bridge.HookReady) && time.Now().Before(deadline); {
+		s, err = h.hooks.Status(anybody, "t")
+	}
 	set("")
 	becomes(missing)
-	set(`{"hooks":{"p":{"procedure":"com.p","url":"/two"}}}`)
+	h.publishN(s, "com.t", 0, 3)
+	set(both)
 	becomes(`{"args":["/two"]}`)
+	for i := range 3 { // events wait for the service
+		if n := arg(t, receive(t, events).body); n != i {
+			t.Errorf("got %d, want %d", n, i)
+		}
+	}
 	set(`{"hooks":{}}`)
 	becomes(missing)
 	seen := map[string]bool{}

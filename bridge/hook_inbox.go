@@ -74,13 +74,27 @@ func (in *inbox) take(n int) (items []delivery, past bool) {
 	return items, false
 }
 
-// reading begins to keep what comes again: what came before is about to be read from the history. Events that came without a
-// hole since the last time may stay, unless more of the past was read in between than can be told apart.
-func (in *inbox) reading(again bool) {
+// reading begins to keep what comes again: what came before is about to be read from the history, and returned if it would
+// come twice. Events that came without a hole since the last time may stay, unless more of the past was read in between than can
+// be told apart.
+func (in *inbox) reading(again bool) []delivery {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.full || again {
-		in.items, in.bytes, in.full = nil, 0, false
+	if !in.full && !again {
+		return nil
+	}
+	kept := in.items
+	in.items, in.bytes, in.full = nil, 0, false
+	return kept
+}
+
+// putBack takes what reading returned: there is no history after all.
+func (in *inbox) putBack(kept []delivery) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.items = append(kept, in.items...)
+	for i := range kept {
+		in.bytes += kept[i].size
 	}
 }
 

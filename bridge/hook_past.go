@@ -59,8 +59,11 @@ func (h *hook) next(n int) (items []delivery, gap bool, err error) {
 			n = min(n, len(h.past.page))
 			return h.past.page[:n], gap, nil // they stay until they are settled
 		}
-		items, past := h.queue.take(n)
-		if past || h.past.more {
+		past := h.past.more
+		if !past {
+			items, past = h.queue.take(n)
+		}
+		if past {
 			missing, err := h.readPast()
 			if err != nil {
 				h.wait(time.Second)
@@ -100,7 +103,7 @@ func (h *hook) readPast() (gap bool, err error) {
 	if standing == nil {
 		return false, client.ErrDown
 	}
-	h.queue.reading(h.past.more)
+	kept := h.queue.reading(h.past.more)
 	page, gap, err := h.readBehind(standing)
 	switch {
 	case err != nil && isPassing(err):
@@ -108,6 +111,9 @@ func (h *hook) readPast() (gap bool, err error) {
 	case err != nil: // it has none, or not for this principal
 		h.log.Debug().Err(err).Msg("the router tells a hook nothing of the past")
 		page, gap = pastEvents{}, true
+	}
+	if gap {
+		h.queue.putBack(kept) // the history may not have it
 	}
 	h.past.page, h.past.more = page.events, page.more
 	if !page.more {

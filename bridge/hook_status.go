@@ -123,9 +123,9 @@ func (h *hook) state() (HookState, string) {
 	switch {
 	case h.disabled != "":
 		return HookDisabled, h.disabled
-	case h.sick:
+	case h.sick: // of procedures
 		return HookSick, "the service fails its health check"
-	case h.appDown:
+	case h.appDown && h.queue == nil:
 		return HookSick, "the service that has published it is not there"
 	case down != nil:
 		return HookDown, "there is no session with the router"

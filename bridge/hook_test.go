@@ -18,6 +18,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/wampgate/wampgate/bridge"
+	"github.com/wampgate/wampgate/router" //nolint:depguard // a real router at the other end
 	"github.com/wampgate/wampgate/wampcore"
 	"github.com/wampgate/wampgate/wampcore/client"
 )
@@ -37,7 +38,12 @@ type hooked struct {
 
 func newHooked(t *testing.T, handler http.HandlerFunc, change ...func(*bridge.HooksConfig)) *hooked {
 	t.Helper()
-	h := &hooked{network: connect(t, false), handler: handler}
+	return newHookedOn(t, connect(t, false), handler, change...)
+}
+
+func newHookedOn(t *testing.T, n *network, handler http.HandlerFunc, change ...func(*bridge.HooksConfig)) *hooked {
+	t.Helper()
+	h := &hooked{network: n, handler: handler}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
 		f := h.handler
@@ -1095,5 +1101,27 @@ func TestCloseLetsRequestsFinishAndCutsThemInTheEnd(t *testing.T) {
 			t.Errorf("patient %t: got %s", patient, got)
 		}
 		cancel()
+	}
+}
+
+func TestHookWithoutAHistoryDeliversWhatItHasAndSaysTheRest(t *testing.T) {
+	events, gate := make(chan received, 1000), make(chan struct{})
+	n := connectTo(t, false, router.RealmConfig{History: router.HistoryConfig{Off: true}}, bridge.Config{})
+	h := newHookedOn(t, n, inOrder(events, func(int, http.ResponseWriter) { <-gate }), func(c *bridge.HooksConfig) { c.QueueEvents = 5 })
+	s := h.join(t)
+	h.put(bridge.HookSpec{Topic: "com.t"})
+	h.publishN(s, "com.t", 0, 1)
+	receive(t, events)
+	h.publishN(s, "com.t", 1, 20)
+	close(gate)
+	for i := range 5 {
+		if n := arg(t, receive(t, events).body); n != 1+i {
+			t.Errorf("got %d, want %d", n, 1+i)
+		}
+	}
+	h.await("live again", func(s bridge.HookStatus) bool { return s.Counts.Gaps == 1 && s.Lag.Events == 0 })
+	h.publishN(s, "com.t", 20, 21)
+	if e := receive(t, events); arg(t, e.body) != 20 || e.header.Get("Wamp-Gap") == "" {
+		t.Errorf("got %s %v", e.body, e.header)
 	}
 }
