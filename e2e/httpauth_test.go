@@ -221,12 +221,17 @@ func TestStreamAndWebSocketEndWithTheirToken(t *testing.T) {
 	sidecar := ticketFor(t, base, "a-token-for-the-sidecar")
 	s = stream(t, base+"/v1/subscribe/com.open.t?ticket="+sidecar)
 	s.expect(t, "event: wamp.ready")
+	app, err := byTicket(t, base, ticketFor(t, base, "a-token-for-the-sidecar"), "realm1")
+	if err != nil {
+		t.Fatal(err)
+	}
 	rewrite(t, file, strings.Replace(text, `"${SIDECAR}"`, `"another-token-for-it"`, 1))
 	if err := gw.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	s.expect(t, "event: wamp.bye")
 	s.expect(t, "taken back")
+	<-app.Done()
 	if _, status := who(t, base+"/v1/call/com.open.who", bearer("a-token-for-the-sidecar")...); status != "401" {
 		t.Errorf("the old token: %s", status)
 	}

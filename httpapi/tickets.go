@@ -195,16 +195,25 @@ func (a *api) redeem(r *http.Request, ticket string, realm wampcore.URI) (*reque
 	return who, nil
 }
 
-type vouchedKey struct{}
+type voucherKey struct{}
 
-// Vouched returns who opens a WebSocket with a ticket: its session is of that principal, and of no other realm. expires is when that
-// has to end, zero for never. Other WebSockets say in HELLO who they are.
-func Vouched(ctx context.Context) (p bridge.Principal, expires time.Time, ok bool) {
-	who, ok := ctx.Value(vouchedKey{}).(*requester)
-	if !ok {
-		return bridge.Principal{}, time.Time{}, false
+// Voucher is for a WebSocket that was opened with a ticket: its session is of the principal that made that, in that realm alone. Other
+// WebSockets say in HELLO who they are.
+type Voucher struct {
+	Principal bridge.Principal
+	Until     context.Context // ends with the credentials that the ticket was made with
+	Over      func()          // is to be called when the session is over
+
+	taken bool
+}
+
+// Vouched returns a request's voucher, nil if it has none. Who gets it calls Over.
+func Vouched(ctx context.Context) *Voucher {
+	v, _ := ctx.Value(voucherKey{}).(*Voucher)
+	if v != nil {
+		v.taken = true
 	}
-	return who.Principal, who.expires, true
+	return v
 }
 
 // webSocket passes a WebSocket on, with who it is from if it has a ticket.
@@ -213,13 +222,21 @@ func (a *api) webSocket(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if ticket != "" {
-		who, err := a.redeem(r, ticket, "")
-		if err != nil {
-			return err
-		}
-		r = r.WithContext(context.WithValue(r.Context(), vouchedKey{}, who))
+	if ticket == "" {
+		a.cfg.WebSocket.ServeHTTP(w, r)
+		return nil
 	}
-	a.cfg.WebSocket.ServeHTTP(w, r)
+	who, err := a.redeem(r, ticket, "")
+	if err != nil {
+		return err
+	}
+	until, over := a.watched.add(context.WithoutCancel(r.Context()), who) // the session outlives the request
+	v := &Voucher{Principal: who.Principal, Until: until, Over: over}
+	defer func() {
+		if !v.taken {
+			over()
+		}
+	}()
+	a.cfg.WebSocket.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), voucherKey{}, v)))
 	return nil
 }

@@ -143,11 +143,15 @@ func TestTicketsAreBounded(t *testing.T) {
 func TestWebSocketWithATicketIsVouchedFor(t *testing.T) {
 	var got bridge.Principal
 	var query string
+	var until context.Context
 	vouched := false
 	f := newFace(t, known, func(cfg *httpapi.Config) {
 		cfg.WebSocket = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			got, _, vouched = httpapi.Vouched(r.Context())
 			query = r.URL.RawQuery
+			v := httpapi.Vouched(r.Context()) //nolint:contextcheck // it has the session's
+			if vouched = v != nil; vouched {
+				got, until = v.Principal, v.Until
+			}
 		})
 	})
 	ticket := f.ticket(t, "/v1/realms/realm2/ticket", as("ann")...)
@@ -166,6 +170,13 @@ func TestWebSocketWithATicketIsVouchedFor(t *testing.T) {
 	ask("/ws")
 	if vouched {
 		t.Error("without a ticket it is vouched for, too")
+	}
+	if until.Err() != nil {
+		t.Errorf("it is over before its credentials are: %v", context.Cause(until))
+	}
+	f.handler.Reconfigure(httpapi.Auth{Methods: []httpapi.Method{names{}}}, httpapi.Limits{})
+	if until.Err() == nil {
+		t.Error("it goes on although its credentials were taken back")
 	}
 }
 

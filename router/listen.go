@@ -25,17 +25,28 @@ func methodsOf(ctx context.Context) []string {
 
 type identityKey struct{}
 
-// WithIdentity is for the context of a request that WebSocket serves: the peer has this identity without authentication. The program
-// vouches for it.
-func WithIdentity(ctx context.Context, id Identity) context.Context {
-	return context.WithValue(ctx, identityKey{}, &id)
+// vouched is who the peer of a request is.
+type vouched struct {
+	id    Identity
+	until context.Context // it is the peer's lifetime
+	over  func()
+}
+
+// WithIdentity is for the context of a request that WebSocket serves: the peer has this identity without authentication, until a
+// context ends. The program vouches for it. over is called when the peer is gone.
+func WithIdentity(ctx, until context.Context, id Identity, over func()) context.Context {
+	return context.WithValue(ctx, identityKey{}, &vouched{id, until, over})
 }
 
 // WebSocket returns a handler that accepts WebSocket peers. A session outlives its request: end sessions with Shutdown.
 func (r *Router) WebSocket(cfg transport.Config) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		v, _ := req.Context().Value(identityKey{}).(*vouched)
 		ws, err := transport.Accept(w, req, cfg)
 		if err != nil { // the transport has answered
+			if v != nil {
+				v.over()
+			}
 			r.cfg.Log.Debug().Err(err).Str("peer", req.RemoteAddr).Msg("websocket refused")
 			return
 		}
@@ -43,9 +54,8 @@ func (r *Router) WebSocket(cfg transport.Config) http.Handler {
 			Transport: "websocket", Encoding: ws.Encoding(), Address: req.RemoteAddr, Methods: methodsOf(req.Context()),
 			TLS: ws.TLS(),
 		}
-		id, _ := req.Context().Value(identityKey{}).(*Identity)
 		// The session runs on a goroutine of its own, which Shutdown waits for: returning frees net/http's buffers.
-		go func() { _ = r.attach(ws, peer, id) }()
+		go func() { _ = r.attach(ws, peer, v) }()
 	})
 }
 

@@ -72,16 +72,24 @@ func (r *Router) Attach(t wampcore.Transport, peer Peer) error { return r.attach
 
 // AttachAs is Attach for a peer that has this identity without authentication: the program vouches for it.
 func (r *Router) AttachAs(t wampcore.Transport, peer Peer, id Identity) error {
-	return r.attach(t, peer, &id)
+	return r.attach(t, peer, &vouched{id, context.Background(), func() {}})
 }
 
-func (r *Router) attach(t wampcore.Transport, peer Peer, id *Identity) error {
+func (r *Router) attach(t wampcore.Transport, peer Peer, v *vouched) error {
+	var id *Identity
+	if v != nil {
+		defer v.over()
+		id = &v.id
+	}
 	c := r.admit(t, peer, id)
 	if c == nil {
 		_ = t.Close(0)
 		return errShutdown
 	}
 	defer r.release(c)
+	if v != nil {
+		defer context.AfterFunc(v.until, func() { c.stop(errExpired) })()
+	}
 	return c.serve()
 }
 

@@ -205,7 +205,7 @@ func (c *config) validate() error {
 		}
 	}
 	for _, o := range c.Origins {
-		if _, host, ok := strings.Cut(o, "://"); !ok || host == "" || strings.ContainsAny(host, "/ ") {
+		if _, host, ok := strings.Cut(o, "://"); !ok || host == "" || strings.ContainsAny(host, "/ *") {
 			bad("Origins", "%q is no origin; want scheme and host such as https://app.example.com", o)
 		}
 	}

@@ -262,10 +262,11 @@ func (g *gateway) api() httpapi.Config {
 // vouch has the session of a WebSocket that was opened with a ticket be the one's who made that.
 func vouch(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p, expires, ok := httpapi.Vouched(r.Context()); ok {
-			r = r.WithContext(router.WithIdentity(r.Context(), router.Identity{
-				AuthID: p.AuthID, AuthRole: p.AuthRole, Method: p.Method, Provider: p.Provider, Realm: p.Realm, Expires: expires,
-			}))
+		if v := httpapi.Vouched(r.Context()); v != nil {
+			id := router.Identity{
+				AuthID: v.Principal.AuthID, AuthRole: v.Principal.AuthRole, Method: v.Principal.Method, Provider: v.Principal.Provider, Realm: v.Principal.Realm,
+			}
+			r = r.WithContext(router.WithIdentity(r.Context(), v.Until, id, v.Over))
 		}
 		next.ServeHTTP(w, r)
 	})
