@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
 )
@@ -134,6 +136,31 @@ func BenchmarkCallOverHTTP(b *testing.B) {
 			for b.Loop() {
 				p.post()
 			}
+		})
+	}
+}
+
+// BenchmarkCallOverHTTPAtAThousandASecond has the same, one request a millisecond, and reports how long they take. The WebSocket of a callee of another
+// process is not among it.
+func BenchmarkCallOverHTTPAtAThousandASecond(b *testing.B) {
+	f := newFace(b, largeBodies, quiet)
+	f.yielder(b, "com.example.p")
+	for name, h := range map[string]http.Handler{"bare": bare(), "call": f.handler} {
+		b.Run(name, func(b *testing.B) {
+			p := newPoster(b, h, "/v1/call/com.example.p", kibibyte())
+			p.post()
+			took := make([]time.Duration, 0, b.N)
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for range b.N {
+				<-tick.C
+				began := time.Now()
+				p.post()
+				took = append(took, time.Since(began))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "us-median")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "us-99th")
 		})
 	}
 }

@@ -236,7 +236,7 @@ func (p *problem) write(w http.ResponseWriter, r *http.Request) {
 
 // reply returns the problem as an answer.
 func (p *problem) reply(r *http.Request) reply {
-	rep := reply{status: p.Status, kind: problemType, body: p.encode(requestID(r)), header: p.header}
+	rep := reply{status: p.Status, kind: problemType, body: p.encode(requestID(r)), header: p.header, choice: true}
 	if accepts(r, formatJSON.header()[0]) || accepts(r, problemType[0]) {
 		return rep
 	}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -16,11 +17,16 @@ func (a *api) timeout(r *http.Request, option time.Duration) (time.Duration, err
 	for _, h := range [...]struct {
 		name  string
 		parse func(string) (time.Duration, bool)
-	}{{"Wamp-Timeout-Ms", milliseconds}, {"Connect-Timeout-Ms", milliseconds}, {"Grpc-Timeout", grpcTimeout}} {
+		want  string
+	}{
+		{"Wamp-Timeout-Ms", milliseconds, wantMilliseconds},
+		{"Connect-Timeout-Ms", milliseconds, wantMilliseconds},
+		{"Grpc-Timeout", grpcTimeout, "up to 8 digits and a unit of H M S m u n, such as 5S"},
+	} {
 		for _, value := range r.Header[h.name] {
 			d, ok := h.parse(value)
 			if !ok {
-				return 0, newProblem(http.StatusBadRequest, h.name+" is not a positive number as it has to be")
+				return 0, newProblem(http.StatusBadRequest, h.name+" is "+strconv.Quote(value)+"; want "+h.want)
 			}
 			least, given = min(least, d), true
 		}
@@ -31,11 +37,13 @@ func (a *api) timeout(r *http.Request, option time.Duration) (time.Duration, err
 	return least, nil
 }
 
+const wantMilliseconds = "milliseconds, at least 1"
+
 func milliseconds(s string) (time.Duration, bool) { return duration(s, time.Millisecond) }
 
 func duration(s string, unit time.Duration) (time.Duration, bool) {
-	n, err := strconv.ParseUint(s, 10, 32)
-	return time.Duration(n) * unit, err == nil && n > 0
+	n, err := strconv.ParseUint(s, 10, 63)
+	return time.Duration(min(n, uint64(math.MaxInt64/unit))) * unit, err == nil && n > 0
 }
 
 // grpcTimeout reads gRPC's form: digits and a unit.
