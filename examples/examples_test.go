@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/wampgate/wampgate/router"
 	"github.com/wampgate/wampgate/wampcore"
+	"github.com/wampgate/wampgate/wampcore/auth"
+	"github.com/wampgate/wampgate/wampcore/client"
 	"github.com/wampgate/wampgate/wampcore/transport"
 	"github.com/wampgate/wampgate/wampcore/wamptest"
 )
@@ -246,5 +249,41 @@ func TestOwnAuthenticatorAndRestrictedListener(t *testing.T) {
 	}
 	if _, err := transport.Dial(t.Context(), "ws://"+address+"/ws", transport.Config{}); err == nil {
 		t.Error("the listener takes WebSocket")
+	}
+}
+
+func TestPermissionsOfTheExampleHold(t *testing.T) {
+	address := start(t, []string{"TICKET=open sesame"}, "permissions").address()
+	join := func(authID string, methods ...auth.Method) *client.Session {
+		t.Helper()
+		c, err := transport.Dial(t.Context(), "tcp://"+address, transport.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := client.Join(t.Context(), c, client.Config{Realm: "realm1", AuthID: authID, Auth: methods})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close(context.Background()) })
+		return s
+	}
+	joe, anybody := join("joe", auth.Ticket("open sesame")), join("")
+	echo := func(_ context.Context, inv *client.Invocation) (wampcore.Payload, error) { return inv.Payload, nil }
+	denied := &wampcore.Error{URI: wampcore.ErrNotAuthorized}
+	if _, err := anybody.Register(t.Context(), "com.example.echo", echo, wampcore.RegisterOptions{}); !errors.Is(err, denied) {
+		t.Errorf("anybody registers: got %v", err)
+	}
+	if _, err := joe.Register(t.Context(), "com.example.echo", echo, wampcore.RegisterOptions{}); err != nil {
+		t.Error(err)
+	}
+	if got, err := client.Call[int](t.Context(), anybody, "com.example.echo", 7); err != nil || got != 7 {
+		t.Errorf("got %d, %v", got, err)
+	}
+	ignore := func(context.Context, *wampcore.Event) {}
+	if _, err := joe.Subscribe(t.Context(), "user.joe.inbox", ignore, wampcore.SubscribeOptions{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := joe.Subscribe(t.Context(), "user.ann.inbox", ignore, wampcore.SubscribeOptions{}); !errors.Is(err, denied) {
+		t.Errorf("joe subscribes to what is ann's: got %v", err)
 	}
 }

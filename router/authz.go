@@ -225,7 +225,7 @@ func (s *session) decision(b *batch, r *rules, q question) (Decision, error) {
 	if r.open && !q.uri.Reserved() { // for patterns, too: they do not mean what is the router's
 		return Decision{Allow: true}, nil
 	}
-	if q.action == ActionCall && asking[q.uri] {
+	if q.action == ActionCall && q.uri.Reserved() && asking[q.uri] {
 		return Decision{Allow: true}, nil
 	}
 	q.match = normal(q.uri, q.match)
