@@ -258,6 +258,9 @@ func (a *api) schemes() []string {
 }
 
 func (a *api) teach() string {
+	if len(a.auth.Load().Methods) == 0 {
+		return "but nobody can, no method of authentication is configured"
+	}
 	if all := a.schemes(); len(all) > 0 {
 		return "send an Authorization header of the scheme " + strings.Join(all, " or ")
 	}

@@ -205,3 +205,17 @@ func TestWhatIsNoURIIsRefusedBeforeItIsCalled(t *testing.T) {
 		t.Error(fmt.Sprint("refusals are not counted: ", n))
 	}
 }
+
+func BenchmarkIdentify(b *testing.B) {
+	f := newFace(b, known)
+	header := http.Header{"Authorization": {"Bearer joe"}}
+	b.ReportAllocs()
+	for b.Loop() {
+		req := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "http://localhost/v1/sessions/x", nil)
+		req.Header = header
+		rec := httptest.NewRecorder()
+		if f.handler.ServeHTTP(rec, req); rec.Code != http.StatusBadRequest {
+			b.Fatal(rec.Code)
+		}
+	}
+}

@@ -155,11 +155,17 @@ func (a *api) admit(who *requester, r *http.Request, k kind) (release func(), er
 
 // hold counts n more of what is open.
 func (a *api) hold(who *requester, k kind, n int) (release func(), err error) {
-	most := map[kind]int{calls: who.limit.Calls, streams: who.limit.Streams, others: -1}[k]
+	most, why := -1, notRefused
+	switch k {
+	case calls:
+		most, why = who.limit.Calls, refusedCalls
+	case streams:
+		most, why = who.limit.Streams, refusedStreams
+	case others:
+	}
 	a.ledger.mu.Lock()
 	defer a.ledger.mu.Unlock()
 	if most >= 0 && who.account.open[k]+n > most {
-		why := map[kind]refusal{calls: refusedCalls, streams: refusedStreams}[k]
 		return nil, tooMany(why, "there are "+strconv.Itoa(most)+" "+why.String()+" open, which is as many as there may be", time.Second)
 	}
 	who.account.open[k] += n

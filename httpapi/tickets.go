@@ -124,7 +124,7 @@ func (t *tickets) retain(keep func(*requester) bool) {
 func (a *api) ticket(w http.ResponseWriter, r *http.Request) error {
 	who := requesterOf(r)
 	if who.AuthRole == "" {
-		return a.unauthorized(r, refusedAnonymous, "anonymous needs no ticket: "+a.teach())
+		return a.unauthorized(r, refusedAnonymous, "a ticket is for somebody: "+a.teach())
 	}
 	text := a.tickets.make(who)
 	if text == "" {
