@@ -636,3 +636,22 @@ func TestTracesGoFromTheRequestToTheCalleeAndTheHook(t *testing.T) {
 		t.Errorf("the hook's service got %s, want %s", atHook, want)
 	}
 }
+
+func TestMemoryLimitIsHeeded(t *testing.T) {
+	p := start(t, []string{soon, "WAMPGATE_LISTEN=127.0.0.1:0", "GOMEMLIMIT=100MiB"}, binary)
+	if line := p.expect(`"message":"memory limit"`); !strings.Contains(line, `"bytes":104857600`) {
+		t.Errorf("got %s", line)
+	}
+}
+
+func TestProfilesComeFromTheOperatorsListenerAlone(t *testing.T) {
+	o, _ := operate(t, 1, "WAMPGATE_PROFILING=true")
+	if _, status := o.ask(http.MethodGet, "/debug/pprof/goroutine?debug=1", ""); status != "200" {
+		t.Errorf("operators: %s", status)
+	}
+	for _, path := range []string{"/debug/pprof/", "/loglevel", "/drain"} {
+		if _, status := curl(t, o.base+path); status != "404" {
+			t.Errorf("%s is on the main listener: %s", path, status)
+		}
+	}
+}

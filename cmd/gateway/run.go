@@ -384,7 +384,7 @@ func (g *gateway) shutdown(ctx context.Context) error {
 	}
 	down.Wait()
 	g.serving.Wait()
-	err = errors.Join(err, g.tracer.close(ctx))
+	g.tracer.close(ctx, g.log)
 	return errors.Join(err, errors.Join(cut...))
 }
 

@@ -79,15 +79,19 @@ func (o *otlp) where() string {
 	return address
 }
 
+// traceGrace is how long the collector may take for the last spans: one that is not there does not keep the gateway.
+const traceGrace = time.Second
+
 // close sends what is left.
-func (t *tracer) close(ctx context.Context) error {
+func (t *tracer) close(ctx context.Context, log zerolog.Logger) {
 	if t == nil {
-		return nil
+		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, traceGrace)
+	defer cancel()
 	if err := t.provider.Shutdown(ctx); err != nil {
-		return fmt.Errorf("traces were lost: %w", err)
+		log.Warn().Err(err).Msg("traces are lost")
 	}
-	return nil
 }
 
 // sampling decides before a span is begun: one that is not sampled costs nearly as much as one that is.
@@ -128,7 +132,7 @@ func (s sampling) samples(parent trace.SpanContext) bool {
 
 // begin begins the span of an HTTP request, if it is sampled. If not, and nobody else has decided, those who come after are told.
 func (t *tracer) begin(r *http.Request) *http.Request {
-	if !strings.HasPrefix(r.URL.Path, "/v1/") { // probes, and what carries native clients
+	if isPlumbing(r.URL.Path) {
 		return r
 	}
 	ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
@@ -146,6 +150,16 @@ func (t *tracer) begin(r *http.Request) *http.Request {
 		attribute.String("user_agent.original", r.UserAgent()),
 	))
 	return r.WithContext(ctx)
+}
+
+// isPlumbing reports whether a path is of probes, or carries native clients.
+func isPlumbing(path string) bool {
+	switch path {
+	case "/livez", "/readyz", "/startupz", "/metrics", "/openapi.yaml", "/ws":
+		return true
+	default:
+		return strings.HasPrefix(path, "/longpoll/")
+	}
 }
 
 // unsampled is the trace context of a trace that nobody is to record.

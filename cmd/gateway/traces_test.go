@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bytes"
 	"compress/gzip"
-	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -94,9 +94,7 @@ func TestSpansOfARequestAndItsCallReachTheCollector(t *testing.T) {
 	ctx, passed := ops.Begin(r.Context(), op, bridge.Trace{})
 	ops.End(ctx, op, time.Millisecond, &wampcore.Error{URI: "com.example.error", Message: "hunter2"})
 	o.End(r, httpapi.Answer{Route: "/v1/call/{procedure}", Status: 500})
-	if err := tr.close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	tr.close(t.Context(), zerolog.Nop())
 
 	if len(c.spans) != 2 {
 		t.Fatalf("got %d spans, want 2", len(c.spans))
@@ -134,7 +132,7 @@ func TestHooksAreInTheTraceOfTheirMessage(t *testing.T) {
 	op := bridge.Operation{Action: bridge.Invoking, URI: "com.example.p"}
 	ctx, passed := tr.beginOperation(t.Context(), op, bridge.Trace{Parent: sampledParent})
 	tr.endOperation(ctx, nil)
-	_ = tr.close(t.Context())
+	tr.close(t.Context(), zerolog.Nop())
 	if len(c.spans) != 1 || hexOf(c.spans[0].ParentSpanId) != "b7ad6b7169203331" || !strings.HasPrefix(passed.Parent, sampledParent[:36]) || passed.Parent == sampledParent {
 		t.Errorf("got %v, passed on %v", c.spans, passed)
 	}
@@ -158,12 +156,18 @@ func TestWhatIsNotSampledHasNoSpanAndSaysSo(t *testing.T) {
 		}
 		tr.end(r, httpapi.Answer{})
 	}
+	for _, path := range []string{"/livez", "/ws", "/longpoll/x/send"} {
+		r := httptest.NewRequest(http.MethodPost, path, nil)
+		if tr.begin(r) != r || r.Header.Get("Traceparent") != "" {
+			t.Errorf("%s has a span", path)
+		}
+	}
 	r := httptest.NewRequest(http.MethodPost, "/v1/call/p", nil)
 	r.Header.Set("Traceparent", sampledParent)
 	if r = tr.begin(r); !trace.SpanFromContext(r.Context()).IsRecording() {
 		t.Error("a sampled parent does not count")
 	}
-	_ = tr.close(t.Context())
+	tr.close(t.Context(), zerolog.Nop())
 	if len(c.spans) != 0 { // the one above has not ended
 		t.Errorf("got %v", c.spans)
 	}
@@ -219,7 +223,7 @@ func TestMistakesInOpenTelemetrysVariables(t *testing.T) {
 		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "hunter2")) {
 			t.Errorf("%s: got %v", c.variable, err)
 		}
-		_ = tr.close(t.Context())
+		tr.close(t.Context(), zerolog.Nop())
 	}
 	if _, err := newTracer(t.Context(), []string{endpoint, "OTEL_TRACES_SAMPLER=traceidratio", "OTEL_TRACES_SAMPLER_ARG=NaN"}, zerolog.Nop()); err == nil {
 		t.Error("not a number is a ratio")
@@ -244,10 +248,16 @@ func TestCollectorThatIsNotThereHoldsNobodyUp(t *testing.T) {
 		t.Errorf("got %v after %d tries, want one", err, tries.Load())
 	}
 	srv.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if err := o.UploadTraces(ctx, nil); err == nil {
-		t.Error("spans were sent to nobody")
+	tr, err := newTracer(t.Context(), []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + srv.URL}, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, _ := tr.beginOperation(t.Context(), bridge.Operation{Action: bridge.Invoking}, bridge.Trace{})
+	tr.endOperation(ctx, nil)
+	var log bytes.Buffer
+	tr.close(t.Context(), zerolog.New(&log)) // it would try for a minute
+	if !strings.Contains(log.String(), "traces are lost") {
+		t.Errorf("got %s", log.String())
 	}
 }
 
@@ -274,7 +284,7 @@ func BenchmarkObservedCall(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer func() { _ = tr.close(b.Context()) }()
+	defer tr.close(b.Context(), zerolog.Nop())
 	off := &tracer{tracer: tr.tracer, sampling: sampling{parents: true}}
 	for _, c := range []struct {
 		name   string
@@ -293,4 +303,19 @@ func BenchmarkObservedCall(b *testing.B) {
 			}
 		})
 	}
+}
+
+func FuzzOTLPHeaders(f *testing.F) {
+	for _, list := range []string{"", "a=b", "a=b,c=d%20e", "a", "=b", "a=%", " a = b ,", "a=b=c"} {
+		f.Add(list)
+	}
+	f.Fuzz(func(t *testing.T, list string) {
+		header, err := otlpHeaders(list)
+		if err == nil && len(header) > strings.Count(list, ",")+1 {
+			t.Errorf("%q has %d headers", list, len(header))
+		}
+		if err != nil && len(err.Error()) > 100 {
+			t.Errorf("%q: %v", list, err)
+		}
+	})
 }
