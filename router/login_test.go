@@ -63,6 +63,9 @@ func TestUnknownNamesCostWhatWrongSecretsDo(t *testing.T) {
 			})
 		}
 		known, unknown := cost("joe"), cost("eve")
+		for range 3 { // what else goes on in the process allocates, too: the least counts
+			known, unknown = min(known, cost("joe")), min(unknown, cost("eve"))
+		}
 		if ratio := known / unknown; ratio < 0.93 || ratio > 1.07 {
 			t.Errorf("%s: a known name costs %.0f allocations, an unknown one %.0f", method, known, unknown)
 		}
