@@ -316,7 +316,6 @@ func (a *api) around(next http.Handler) http.Handler {
 			r = a.cfg.Observer.Begin(r)
 		}
 		rec := &facts.rec
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // a stream before it on the connection may have left one
 		a.boundUnread(rec, r)
 		defer a.ended(r, facts, rec)
 		defer func() {

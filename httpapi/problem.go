@@ -141,7 +141,7 @@ func asProblem(err error) *problem {
 		return wampProblem(&wampcore.Error{URI: wampcore.ErrTimeout, Message: "the deadline passed before the answer came"})
 	case errors.Is(err, context.Canceled):
 		p := newProblem(statusHungUp, "the client gave up")
-		p.Outcome = unknown
+		p.Title, p.Outcome = "Client closed request", unknown
 		return p
 	case errors.Is(err, bridge.ErrBusy):
 		p := wampProblem(&wampcore.Error{URI: wampcore.ErrUnavailable, Message: err.Error()})

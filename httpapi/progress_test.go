@@ -56,6 +56,21 @@ func (f *face) serve(tb testing.TB) func(ctx context.Context, path string, body 
 	tb.Helper()
 	srv := httptest.NewServer(f.handler)
 	tb.Cleanup(srv.Close)
+	return post(tb, srv)
+}
+
+// serveHTTP2 is serve by HTTP/2.
+func (f *face) serveHTTP2(tb testing.TB) func(ctx context.Context, path string, body io.Reader, header ...string) answer {
+	tb.Helper()
+	srv := httptest.NewUnstartedServer(f.handler)
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	tb.Cleanup(srv.Close)
+	return post(tb, srv)
+}
+
+func post(tb testing.TB, srv *httptest.Server) func(ctx context.Context, path string, body io.Reader, header ...string) answer {
+	tb.Helper()
 	return func(ctx context.Context, path string, body io.Reader, header ...string) answer {
 		tb.Helper()
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL+path, body)
@@ -148,14 +163,22 @@ func TestErrorBeforeTheStreamIsAProblemAndLaterAnEvent(t *testing.T) {
 func TestToHangUpOnAStreamCancelsTheCall(t *testing.T) {
 	f := newFace(t, quiet)
 	ended := f.counter(t, 2, make(chan struct{}), nil)
-	send := f.serve(t)
+	t.Run("HTTP/1.1", func(t *testing.T) { hangUps(t, f.serve(t), ended) })
+	t.Run("HTTP/2", func(t *testing.T) { hangUps(t, f.serveHTTP2(t), ended) })
+}
+
+func hangUps(t *testing.T, send func(ctx context.Context, path string, body io.Reader, header ...string) answer, ended chan error) {
+	t.Helper()
 	for _, header := range [][]string{{"Accept", "text/event-stream"}, {"Accept", "application/jsonl"}, {"Content-Type", "application/jsonl"}} {
 		ctx, hangUp := context.WithCancel(t.Context())
 		var body io.Reader
 		if header[0] == "Content-Type" {
 			in, out := io.Pipe()
-			t.Cleanup(func() { _ = out.Close() })
-			go func() { _, _ = io.WriteString(out, "{}\n") }()
+			go func() { // Go's client looks at ctx by HTTP/2 only when it has something to send
+				_, _ = io.WriteString(out, "{}\n")
+				<-ctx.Done()
+				_ = out.CloseWithError(ctx.Err())
+			}()
 			body = in
 		}
 		res := send(ctx, "/v1/call/count", body, header...)
@@ -195,6 +218,45 @@ func TestDeadlineOfAStreamIsItsError(t *testing.T) {
 	rec := f.do(t, http.MethodPost, "/v1/call/count", "", "Accept", "text/event-stream", "Wamp-Timeout-Ms", "50")
 	if got := rec.Body.String(); !strings.Contains(got, "event: error\n") || !strings.Contains(got, `"status":504`) {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestStreamOfHTTP2MayBeQuietForLongerThanAWriteMayTake(t *testing.T) {
+	f := newFace(t, quiet, func(c *httpapi.Config) { c.WriteTimeout = 50 * time.Millisecond })
+	goOn := make(chan struct{})
+	f.counter(t, 2, goOn, nil)
+	srv := httptest.NewUnstartedServer(f.handler)
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	defer srv.Close()
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	call := post(t, srv)(ctx, "/v1/call/count", nil, "Accept", "application/jsonl")
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL+"/v1/subscribe/t", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := srv.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	events := bufio.NewReader(res.Body)
+	for line := ""; !strings.Contains(line, "wamp.ready"); {
+		if line, err = events.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-time.NewTimer(200 * time.Millisecond).C
+	close(goOn)
+	if got, err := io.ReadAll(call); err != nil || !strings.Contains(string(got), `"result"`) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	f.do(t, http.MethodPost, "/v1/publish/t", "")
+	for line := ""; !strings.Contains(line, "publication"); {
+		if line, err = events.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -245,7 +307,12 @@ func (f *face) summing(tb testing.TB) chan error {
 func TestLinesOfTheBodyAreThePartsOfTheCall(t *testing.T) {
 	f := newFace(t, quiet)
 	f.summing(t)
-	send := f.serve(t)
+	t.Run("HTTP/1.1", func(t *testing.T) { fullDuplex(t, f.serve(t)) })
+	t.Run("HTTP/2", func(t *testing.T) { fullDuplex(t, f.serveHTTP2(t)) })
+}
+
+func fullDuplex(t *testing.T, send func(ctx context.Context, path string, body io.Reader, header ...string) answer) {
+	t.Helper()
 	in, out := io.Pipe()
 	first := make(chan answer)
 	go func() { first <- send(t.Context(), "/v1/call/sum?as=value", in, "Content-Type", "application/jsonl") }()

@@ -199,7 +199,15 @@ func (k *writerSink) write(b []byte) error {
 	if _, err := k.w.Write(b); err != nil {
 		return err
 	}
-	return k.rc.Flush()
+	if err := k.rc.Flush(); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.cut { // HTTP/2 would end the stream when it passes
+		_ = k.rc.SetWriteDeadline(time.Time{})
+	}
+	return nil
 }
 
 // Finish writes the last words.

@@ -130,4 +130,7 @@ func (s *streamWriter) write(b []byte) {
 	if s.err == nil {
 		s.err = s.rc.Flush()
 	}
+	if s.err == nil { // HTTP/2 would end the stream when it passes, HTTP/1.1 fail the next answer on the connection
+		_ = s.rc.SetWriteDeadline(time.Time{})
+	}
 }
