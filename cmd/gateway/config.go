@@ -64,6 +64,7 @@ type config struct {
 	Transports               transports  `env:"TRANSPORTS" envDefault:"websocket,rawsocket,longpoll" help:"ways in for native clients"`
 	Serializers              serializers `env:"SERIALIZERS" envDefault:"json,msgpack,cbor" help:"serializers for native clients"`
 	Compression              bool        `env:"COMPRESSION" envDefault:"false" help:"compress WebSocket messages (permessage-deflate) for clients that offer it; it costs memory and time for each"`
+	H2C                      bool        `env:"H2C" envDefault:"false" help:"HTTP/2 without TLS for clients that begin with it, beside HTTP/1.1"`
 	MaxConnections           count       `env:"MAX_CONNECTIONS" envDefault:"50000" help:"connections of one listener; one more is refused"`
 	MaxConnectionsPerAddress count       `env:"MAX_CONNECTIONS_PER_ADDRESS" help:"connections of one listener from one address, or IPv6 network of 64 bits; unset: no bound"`
 

@@ -39,7 +39,7 @@ func TestEverySettingIsReadFromItsVariable(t *testing.T) {
 	got, err := loadConfig([]string{
 		"WAMPGATE_LISTEN=0.0.0.0:80, unix:/run/s", "WAMPGATE_LISTEN_TLS=:443", "WAMPGATE_TLS_CERT=c", "WAMPGATE_TLS_KEY=k",
 		"WAMPGATE_TLS_CLIENT_AUTH=optional", "WAMPGATE_TLS_CLIENT_CA=ca", "WAMPGATE_UNIX_MODE=660",
-		"WAMPGATE_TRANSPORTS=longpoll", "WAMPGATE_SERIALIZERS=cbor, json", "WAMPGATE_COMPRESSION=true",
+		"WAMPGATE_TRANSPORTS=longpoll", "WAMPGATE_SERIALIZERS=cbor, json", "WAMPGATE_COMPRESSION=true", "WAMPGATE_H2C=true",
 		"WAMPGATE_MAX_CONNECTIONS=5", "WAMPGATE_MAX_CONNECTIONS_PER_ADDRESS=2", "WAMPGATE_IDLE_TIMEOUT=9s",
 		"WAMPGATE_ALLOW_ANONYMOUS_REMOTE=true", "WAMPGATE_OPS_ADDR=:9090",
 		"WAMPGATE_REALM=com.example.main", "WAMPGATE_STRICT=1", "WAMPGATE_LOG_LEVEL=OFF", "WAMPGATE_CONFIG=",
@@ -61,7 +61,7 @@ func TestEverySettingIsReadFromItsVariable(t *testing.T) {
 	want := config{
 		Listen: []string{"0.0.0.0:80", "unix:/run/s"}, ListenTLS: []string{":443"}, TLSCert: "c", TLSKey: "k",
 		TLSClientAuth: clientAuthOptional, TLSClientCA: "ca", UnixMode: 0o660, Transports: transports{"longpoll"},
-		Serializers: serializers{wampcore.CBOR, wampcore.JSON}, Compression: true, MaxConnections: 5, MaxConnectionsPerAddress: 2,
+		Serializers: serializers{wampcore.CBOR, wampcore.JSON}, Compression: true, H2C: true, MaxConnections: 5, MaxConnectionsPerAddress: 2,
 		IdleTimeout:          9 * time.Second,
 		AllowAnonymousRemote: true, OpsAddr: ":9090", Realm: "com.example.main", Strict: true,
 		LogLevel: logLevel(zerolog.Disabled), Hosts: []string{"a.example", "*.b.example"}, Origins: []string{"https://a.example"},

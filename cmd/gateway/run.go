@@ -329,6 +329,9 @@ func (g *gateway) open(ctx context.Context, handler http.Handler, e *entrance) e
 
 const maxHeaderBytes = 64 << 10
 
+// maxStreamsPerConnection is how many requests one connection of HTTP/2 may have open: the event streams of a proxy's users share one.
+const maxStreamsPerConnection = 1000
+
 func (g *gateway) newServer(handler http.Handler) *http.Server {
 	srv := &http.Server{
 		Handler:           handler,
@@ -336,6 +339,12 @@ func (g *gateway) newServer(handler http.Handler) *http.Server {
 		IdleTimeout:       g.cfg.IdleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          stdlog.New(logWriter{g.log}, "", 0),
+		Protocols:         new(http.Protocols),
+	}
+	srv.Protocols.SetHTTP1(true)
+	if g.cfg.H2C {
+		srv.Protocols.SetUnencryptedHTTP2(true)
+		srv.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreamsPerConnection}
 	}
 	g.servers = append(g.servers, srv)
 	return srv
