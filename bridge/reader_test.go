@@ -75,7 +75,7 @@ func (n *network) read(req bridge.StreamRequest, topics ...wampcore.URI) *reader
 	}
 	go func() {
 		defer close(r.over)
-		if err := n.b.Stream(context.Background(), anybody, req); err != nil {
+		if err := n.b.Stream(context.Background(), anybody, &req); err != nil {
 			r.mu.Lock()
 			r.err = err
 			r.mu.Unlock()

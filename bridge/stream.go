@@ -78,7 +78,7 @@ type Sink interface {
 type Stream struct {
 	b    *Bridge
 	p    Principal
-	req  StreamRequest
+	req  *StreamRequest
 	wake chan struct{} // of size 1; wakes who serves the stream, while there is no sink
 
 	mu          sync.Mutex
@@ -114,12 +114,12 @@ type answer struct {
 }
 
 // Stream subscribes to topics, and serves the stream until it is over. The error says why it did not begin.
-func (b *Bridge) Stream(ctx context.Context, p Principal, req StreamRequest) error {
+func (b *Bridge) Stream(ctx context.Context, p Principal, req *StreamRequest) error {
 	if req.Heartbeat <= 0 {
 		req.Heartbeat = 15 * time.Second
 	}
 	s := &Stream{
-		b: b, p: p, req: req, wake: make(chan struct{}, 1), opening: newOpening(&req), subscriptions: make([]wampcore.ID, len(req.Topics)),
+		b: b, p: p, req: req, wake: make(chan struct{}, 1), opening: newOpening(req), subscriptions: make([]wampcore.ID, len(req.Topics)),
 	}
 	s.backlog.bound(b.cfg.StreamEvents, b.cfg.StreamBytes)
 	s.req.Cursor = ""
@@ -231,8 +231,13 @@ func (s *Stream) next() (wampcore.Message, error) {
 		switch {
 		case err != nil || m != nil:
 			return m, err
-		case a != nil:
-			s.answered(a)
+		case a != nil: // on another goroutine: the stack that it takes would stay with the stream
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				s.answered(a)
+			}()
+			<-done
 		case sink == nil:
 			<-s.wake
 		default:

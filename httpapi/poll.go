@@ -39,7 +39,7 @@ func pollTime(r *http.Request) (wait time.Duration, polling bool, err error) {
 }
 
 // poll answers with the events that came behind the cursor, or else with the first that come in time, and where to go on.
-func (a *api) poll(w http.ResponseWriter, r *http.Request, req bridge.StreamRequest, wait time.Duration) error {
+func (a *api) poll(w http.ResponseWriter, r *http.Request, req *bridge.StreamRequest, wait time.Duration) error {
 	k := &pollSink{wake: make(chan struct{}, 1), gone: r.Context().Done(), wait: wait, patient: req.Retained}
 	req.Slow, req.Frames = bridge.SlowDisconnect, k
 	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {

@@ -51,7 +51,7 @@ func (a *api) subscribe(w http.ResponseWriter, r *http.Request) error {
 }
 
 // streamRaw serves a stream on a goroutine of its own, so that the handler's, and the buffers of net/http, are given back.
-func (a *api) streamRaw(w http.ResponseWriter, r *http.Request, req bridge.StreamRequest, f framing) error {
+func (a *api) streamRaw(w http.ResponseWriter, r *http.Request, req *bridge.StreamRequest, f framing) error {
 	begun, failed := make(chan struct{}), make(chan error, 1)
 	req.Frames = lastFrames{f, requestID(r)}
 	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
@@ -71,7 +71,7 @@ func (a *api) streamRaw(w http.ResponseWriter, r *http.Request, req bridge.Strea
 	}
 }
 
-func (a *api) serveRaw(r *http.Request, req bridge.StreamRequest, failed chan<- error) {
+func (a *api) serveRaw(r *http.Request, req *bridge.StreamRequest, failed chan<- error) {
 	who := requesterOf(r)
 	err := a.serveStream(r, req)
 	if who.stream != nil {
@@ -81,7 +81,7 @@ func (a *api) serveRaw(r *http.Request, req bridge.StreamRequest, failed chan<- 
 }
 
 // serveStream serves a stream until it is over. Until it begins, it has the time that other requests have.
-func (a *api) serveStream(r *http.Request, req bridge.StreamRequest) error {
+func (a *api) serveStream(r *http.Request, req *bridge.StreamRequest) error {
 	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.CallTimeout)
 	ready, begun := req.Ready, false
 	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
@@ -114,7 +114,8 @@ func canHijack(w http.ResponseWriter, r *http.Request) bool {
 }
 
 // streamRequest returns what the request asks for.
-func (a *api) streamRequest(r *http.Request) (req bridge.StreamRequest, err error) {
+func (a *api) streamRequest(r *http.Request) (req *bridge.StreamRequest, err error) {
+	req = new(bridge.StreamRequest)
 	q := r.URL.Query()
 	if req.Topics, err = a.topics(r); err != nil {
 		return req, err

@@ -68,16 +68,31 @@ func (s *session) metaCall(b *batch, m *wampcore.Call) error {
 			Message: "the router offers no " + string(m.Procedure),
 		})
 	}
-	out, err := procedure(b, s, m.Payload)
-	if err != nil {
-		return s.reply(b, m.Type(), m.Request, err)
-	}
-	payload, err := wampcore.NewPayload(s.encoding(), out.args, out.kwargs)
+	payload, err := s.metaResult(b, procedure, m.Payload)
 	if err != nil {
 		return s.reply(b, m.Type(), m.Request, err)
 	}
 	b.send(s, &wampcore.Result{Request: m.Request, Payload: payload})
 	return nil
+}
+
+// metaResult does it on a goroutine of its own: the stack that it takes would stay with the session. A panic stays the session's.
+func (s *session) metaResult(b *batch, procedure metaProcedure, in wampcore.Payload) (out wampcore.Payload, err error) {
+	var panicked any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { panicked = recover() }()
+		var result reply
+		if result, err = procedure(b, s, in); err == nil {
+			out, err = wampcore.NewPayload(s.encoding(), result.args, result.kwargs)
+		}
+	}()
+	<-done
+	if panicked != nil {
+		panic(panicked)
+	}
+	return out, err
 }
 
 func invalidArgument(message string) error {
