@@ -61,7 +61,7 @@ func TestPartsOfABodyAreTheBytesThatCame(t *testing.T) {
 
 // FuzzParse: whatever a body is, it is refused or taken apart into well-formed parts.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{`{"args":[1],"kwargs":{"a":1},"options":{"disclose_me":true}}`, `[1]`, `{"args":null}`, `{"options":{"timeout":5,"_x_y":[1]}}`} {
+	for _, s := range []string{`{"args":[1],"kwargs":{"a":1},"options":{"disclose_me":true}}`, `[1]`, `{"args":null}`, `[{"procedure":"a","args":[1]}]`, `[{"topic":"a","options":{"acknowledge":false}}]`, `{"options":{"timeout":5,"_x_y":[1]}}`} {
 		for e := wampcore.JSON; e <= wampcore.CBOR; e++ {
 			f.Add(bridge.Transcode(inJSON(s), e), "", uint8(e))
 			f.Add(bridge.Transcode(inJSON(s), e), "args", uint8(e))
@@ -76,6 +76,19 @@ func FuzzParse(f *testing.F) {
 		}
 		if err2 == nil {
 			checkPayload(t, publish.Payload)
+		}
+		if calls, err := bridge.ParseCalls(body, 10); err == nil {
+			for _, c := range calls {
+				checkPayload(t, c.Payload)
+			}
+		}
+		if all, err := bridge.ParsePublications(body, 10); err == nil {
+			for _, p := range all {
+				checkPayload(t, p.Payload)
+			}
+		}
+		if part, _, err := bridge.ParsePart(body, bridge.As(as), true); err == nil {
+			checkPayload(t, part.Payload)
 		}
 	})
 }

@@ -351,3 +351,25 @@ realms:
 		}
 	}
 }
+
+// TestErrorsHaveTheStatusOfTheConfigurationFile calls what fails with an error of its own.
+func TestErrorsHaveTheStatusOfTheConfigurationFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "wampgate.yaml")
+	if err := os.WriteFile(name, []byte("calls:\n  errors:\n    - {uri: com.example.error., match: prefix, status: 409}\n    - {uri: com.example.error.gone, status: 410}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, base := gateway(t, "WAMPGATE_CONFIG="+name)
+	_, err := native(t, base, wampcore.CBOR).Register(t.Context(), "com.example.fail", func(_ context.Context, inv *client.Invocation) (wampcore.Payload, error) {
+		var uri wampcore.URI
+		err := inv.Payload.DecodeArgs(&uri)
+		return wampcore.Payload{}, errors.Join(&wampcore.Error{URI: uri}, err)
+	}, wampcore.RegisterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for uri, want := range map[string]string{"com.example.error.gone": "410", "com.example.error.other": "409", "com.example.other": "422"} {
+		if got, status := curlPost(t, base+"/v1/call/com.example.fail?as=value", jsonBody(`"`+uri+`"`)...); status != want {
+			t.Errorf("%s: got %s %s, want %s", uri, status, got, want)
+		}
+	}
+}
