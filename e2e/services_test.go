@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -40,22 +39,7 @@ func TestServicesWithoutAPortServeByStreamsWhateverIsKilled(t *testing.T) {
 			curl(t, "-X", "POST", base+"/v1/call/com.example.slow", "-H", "Wamp-Timeout-Ms: 300")
 			service.expect("slow")
 			service.expect("interrupt")
-			got := make(chan string, 1)
-			go func() {
-				res, err := http.Post(base+"/v1/call/com.example.slow", "", nil)
-				if err != nil {
-					got <- err.Error()
-					return
-				}
-				defer res.Body.Close()
-				body, _ := io.ReadAll(res.Body)
-				got <- res.Status + string(body)
-			}()
-			service.expect("slow")
-			_ = service.cmd.Process.Kill()
-			if a := <-got; !strings.HasPrefix(a, "502") || !strings.Contains(a, "wamp.error.canceled") {
-				t.Errorf("the open call got %s", a)
-			}
+			killedMidCall(t, base, service)
 			if _, status := post(t, base+"/v1/call/com.example.sum", `{"args":[1]}`); status != "404" {
 				t.Errorf("got %s from a service that is not there", status)
 			}
@@ -105,6 +89,33 @@ func used(t *testing.T, base string, service *process, from, to int) {
 	}
 	client.expect(fmt.Sprintf("echo %d", to-1))
 	_ = client.cmd.Process.Kill()
+}
+
+func TestServicesAnswerWhatIsOpenWhileTheGatewayShutsDown(t *testing.T) {
+	gw, base := gateway(t)
+	service := start(t, nil, need(t, "curl"), "-sN", base+"/v1/register/com.example.late", "-H", "Accept: application/jsonl")
+	service.expect("ready")
+	type answer struct{ body, status string }
+	got := make(chan answer, 1)
+	go func() {
+		body, status := post(t, base+"/v1/call/com.example.late", `{}`)
+		got <- answer{body, status}
+	}()
+	var line struct{ Invocation struct{ Invocation string } }
+	if err := json.Unmarshal([]byte(service.expect("invocation")), &line); err != nil {
+		t.Fatal(err)
+	}
+	_ = gw.cmd.Process.Signal(syscall.SIGTERM)
+	service.expect("bye")
+	if _, status := post(t, base+"/v1/yield/"+line.Invocation.Invocation, `{"args":["late"]}`); status != "204" { // by a new connection
+		t.Errorf("the answer got %s", status)
+	}
+	if a := <-got; a != (answer{`{"args":["late"]}`, "200"}) {
+		t.Errorf("the call got %v", a)
+	}
+	if status := gw.exit(); status != 0 {
+		t.Errorf("the gateway's exit status is %d", status)
+	}
 }
 
 const servicesConfig = `

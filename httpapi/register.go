@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -27,7 +28,8 @@ func (a *api) register(w http.ResponseWriter, r *http.Request) error {
 		format = eventStream
 	}
 	ctx, cancel := a.bounded(r)
-	reader, err := a.cfg.Bridge.Offer(ctx, a.principal(r), offer, r.Header.Get("Last-Event-ID"))
+	last := cmp.Or(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("lastEventId"))
+	reader, err := a.cfg.Bridge.Offer(ctx, a.principal(r), offer, last)
 	cancel()
 	if err != nil {
 		return err

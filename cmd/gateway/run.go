@@ -377,6 +377,9 @@ func (c *config) lastWords() time.Duration { return min(2*time.Second, c.Shutdow
 func (g *gateway) shutdown(ctx context.Context) error {
 	g.life.advance(stopping)
 	g.stop()
+	calls, cancel := g.forCalls(ctx)
+	g.bridge.FinishServices(calls) // they answer by requests: the listeners are still open
+	cancel()
 	var down sync.WaitGroup
 	cut := make([]error, len(g.servers))
 	for i, srv := range g.servers {
@@ -399,11 +402,8 @@ func (g *gateway) shutdown(ctx context.Context) error {
 
 // finish waits for the calls that are open.
 func (g *gateway) finish(ctx context.Context) error {
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-g.cfg.lastWords()))
-		defer cancel()
-	}
+	ctx, cancel := g.forCalls(ctx)
+	defer cancel()
 	err := g.bridge.Finish(ctx)
 	if g.router != nil {
 		err = errors.Join(err, g.router.Finish(ctx))
@@ -413,6 +413,14 @@ func (g *gateway) finish(ctx context.Context) error {
 		return fmt.Errorf("calls were cut: %w", err)
 	}
 	return nil
+}
+
+// forCalls leaves some of the time for what is to be said after the calls.
+func (g *gateway) forCalls(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(ctx, deadline.Add(-g.cfg.lastWords()))
+	}
+	return context.WithCancel(ctx)
 }
 
 // logWriter takes what net/http has to say.
