@@ -25,8 +25,11 @@ type askerSection struct {
 	asker router.Asker // made by check; nil: nobody is asked
 }
 
-// askTimeout is how long the answer may take where nothing else is said.
-const askTimeout = 5 * time.Second
+// askTimeout is how long the answer may take where nothing else is said, maxAskTimeout what may be said.
+const (
+	askTimeout    = 5 * time.Second
+	maxAskTimeout = time.Minute
+)
 
 func (a *askerSection) timeout() time.Duration {
 	if a.Timeout != nil && *a.Timeout > 0 {
@@ -46,6 +49,9 @@ func (a *askerSection) check(at place) {
 		a.asker = router.Procedure{URI: a.Procedure, Realm: a.Realm}
 	case a.URL != "":
 		a.checkEndpoint(at)
+	}
+	if a.Timeout != nil && time.Duration(*a.Timeout) > maxAskTimeout {
+		at.in("timeout").bad("want at most %s", maxAskTimeout)
 	}
 	if a.URL == "" && len(a.Headers) > 0 {
 		at.in("headers").badKey("they are for a url")

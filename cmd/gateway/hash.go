@@ -95,7 +95,7 @@ func keygen(c *invocation) error {
 		return err
 	case len(c.args) == 2 && c.args[0] == "api-key" && !strings.ContainsAny(c.args[1], ". "):
 		key, hash := httpapi.NewAPIKey(c.args[1])
-		_, err := fmt.Fprintf(c.stdout, "api_keys:\n  %s: {hash: %s}\n# the key, for the client, and nobody else: %s\n", c.args[1], hash, key)
+		_, err := fmt.Fprintf(c.stdout, "api_keys:\n  %s: {hash: %q}\n# the key, for the client, and nobody else: %s\n", c.args[1], hash, key)
 		return err
 	default:
 		return subcommandUsage("keygen")

@@ -130,12 +130,14 @@ func newGateway(cfg config, t *tracer, log zerolog.Logger) (*gateway, error) {
 		return g, err
 	}
 	r, err := router.New(router.Config{
-		Realms:        cfg.realms(),
-		Log:           log,
-		HelloTimeout:  cfg.HelloTimeout,
-		IdleTimeout:   cfg.IdleTimeout,
-		QueueMessages: int(cfg.QueueMessages),
-		QueueBytes:    int(cfg.QueueBytes),
+		Realms:       cfg.realms(),
+		Log:          log,
+		HelloTimeout: cfg.HelloTimeout,
+		// Each authorizer of the file has its own time, which is shorter.
+		AuthorizeTimeout: maxAskTimeout,
+		IdleTimeout:      cfg.IdleTimeout,
+		QueueMessages:    int(cfg.QueueMessages),
+		QueueBytes:       int(cfg.QueueBytes),
 	})
 	if err != nil {
 		return nil, err
