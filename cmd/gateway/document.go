@@ -98,6 +98,9 @@ func (d *document) syntax(err error) error {
 			p.line, p.column = t.Position.Line, t.Position.Column
 		}
 	}
+	if p.line > 0 && p.line <= len(d.lines) && strings.Contains(d.lines[p.line-1], "${") {
+		p.message += "; within {…} and […], put ${…} in quotes"
+	}
 	return d.render(p)
 }
 
