@@ -1,0 +1,121 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// cursorBehind publishes and returns the cursor behind it.
+func cursorBehind(t *testing.T, f *face, topic, body string) string {
+	t.Helper()
+	rec := f.do(t, http.MethodPost, "/v1/publish/"+topic, body)
+	var answer struct{ Cursor string }
+	if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil || answer.Cursor == "" || rec.Header().Get("Wamp-Cursor") != answer.Cursor {
+		t.Fatalf("%d %s %v", rec.Code, rec.Body, rec.Header())
+	}
+	return answer.Cursor
+}
+
+func TestStreamIsResumedInEveryFormatAndByEveryWayToNameACursor(t *testing.T) {
+	f := newFace(t)
+	srv := httptest.NewServer(f.handler)
+	defer srv.Close()
+	cursor := cursorBehind(t, f, "a.b", `{"args":[1]}`)
+	cursorBehind(t, f, "a.b", `{"args":[2]}`)
+	for _, c := range []struct{ query, header, accept, want string }{
+		{"", cursor, "", "\"resume\":\"resumed\"}\n\nid: 1."},
+		{"?cursor=" + cursor, "", "text/event-stream", "\ndata: {\"topic\":\"a.b\",\"publication\":"},
+		{"?lastEventId=" + cursor + "&event=topic", "", "", "\nevent: a.b\ndata: {\"topic\":\"a.b\",\"publication\":"},
+		{"?cursor=" + cursor, "", "application/x-ndjson", "\"resumed\"}}\n{\"id\":\"1."},
+		{"?cursor=nonsense", "", "", "event: wamp.gap\ndata: {\"reason\":"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/v1/subscribe/a.b"+c.query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.header != "" {
+			req.Header.Set("Last-Event-ID", c.header)
+		}
+		if c.accept != "" {
+			req.Header.Set("Accept", c.accept)
+		}
+		res, err := srv.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var seen strings.Builder
+		for in := bufio.NewReader(res.Body); !strings.Contains(seen.String(), c.want); {
+			line, err := in.ReadString('\n')
+			if err != nil {
+				t.Fatalf("%+v: %v behind %q", c, err, seen.String())
+			}
+			seen.WriteString(line)
+		}
+		_ = res.Body.Close()
+	}
+}
+
+func TestPollAnswersWithWhatCameAndWhereToGoOn(t *testing.T) {
+	f := newFace(t)
+	cursor := cursorBehind(t, f, "a.b", `{"args":[1]}`)
+	cursorBehind(t, f, "a.b", `{"args":[2]}`)
+	poll := func(query string) (answer struct {
+		Events []struct{ Args []int }
+		Cursor string
+		Gap    *struct{ Reason string }
+	},
+	) {
+		t.Helper()
+		rec := f.do(t, http.MethodGet, "/v1/subscribe/a.b?"+query, "", "Accept", "application/json")
+		if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil || rec.Code != http.StatusOK || rec.Header().Get("Wamp-Cursor") != answer.Cursor {
+			t.Fatalf("%d %s", rec.Code, rec.Body)
+		}
+		return answer
+	}
+	got := poll("wait=30&cursor=" + cursor)
+	if len(got.Events) != 1 || got.Events[0].Args[0] != 2 || got.Gap != nil {
+		t.Errorf("got %+v", got)
+	}
+	if again := poll("wait=0&cursor=" + got.Cursor); len(again.Events) != 0 || again.Cursor != got.Cursor {
+		t.Errorf("got %+v", again)
+	}
+	cursorBehind(t, f, "c", `{}`)
+	next := poll("wait=0&cursor=" + got.Cursor)
+	cursorBehind(t, f, "a.b", `{"args":[3]}`)
+	if got := poll("wait=30&cursor=" + next.Cursor); len(got.Events) != 1 || got.Events[0].Args[0] != 3 {
+		t.Errorf("got %+v", got)
+	}
+	if got := poll("wait=30&cursor=nonsense"); got.Gap == nil || len(got.Events) != 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestStreamsThatCannotBeAreAnsweredAsTheContractSays(t *testing.T) {
+	f := newFace(t)
+	for path, want := range map[string]int{
+		"/v1/subscribe/a?cursor=nonsense&on_gap=fail":                    http.StatusGone,
+		"/v1/subscribe/a?cursor=fin.1":                                   http.StatusNoContent,
+		"/v1/subscribe/a?on_gap=maybe":                                   http.StatusBadRequest,
+		"/v1/subscribe/a?slow=fast":                                      http.StatusBadRequest,
+		"/v1/subscribe/a?retained=yes":                                   http.StatusBadRequest,
+		"/v1/subscribe/a?event=name":                                     http.StatusBadRequest,
+		"/v1/subscribe?" + strings.Repeat("topic=a&", 300):               http.StatusBadRequest,
+		"/v1/realms/realm9/subscribe/a?cursor=1.abc":                     http.StatusNotFound,
+		"/v1/subscribe/a?cursor=" + strings.Repeat("9", 9000):            http.StatusRequestURITooLong,
+		"/v1/subscribe/a?cursor=%00%ff&on_gap=fail&lastEventId=x%0Ay":    http.StatusGone,
+		"/v1/subscribe/a?cursor=1.0000000000000000000000001&on_gap=fail": http.StatusGone,
+	} {
+		if rec := f.do(t, http.MethodGet, path, ""); rec.Code != want {
+			t.Errorf("%.60s: got %d %s, want %d", path, rec.Code, rec.Body, want)
+		}
+	}
+	for _, wait := range []string{"61", "-1", "soon"} {
+		if rec := f.do(t, http.MethodGet, "/v1/subscribe/a?wait="+wait, "", "Accept", "application/json"); rec.Code != http.StatusBadRequest {
+			t.Errorf("wait=%s: got %d %s", wait, rec.Code, rec.Body)
+		}
+	}
+}
