@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -33,6 +34,30 @@ func TestChallengesOfWAMPCRADoNotSayWhoIsKnown(t *testing.T) {
 	}
 	if known, unknown := keys("joe"), keys("nobody"); known != unknown {
 		t.Errorf("known: %s, unknown: %s", known, unknown)
+	}
+}
+
+func TestNameThatOtherMethodsKnowIsUnknownToWAMPCRA(t *testing.T) {
+	who, _ := joe(t)
+	who["joe"].Salt = auth.CRASalt{Salt: "c2FsdA==", Iterations: 1000, KeyLen: 32}
+	who["shop"] = &router.Principal{AuthRole: "backend", Ticket: "secret"}
+	cra := router.WAMPCRA{Principals: who, Salt: auth.CRASalt{Iterations: 1000, KeyLen: 32}}
+	r, err := router.New(router.Config{Realms: []router.RealmConfig{{Name: realm1, Authenticators: map[string]router.Authenticator{"wampcra": cra}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Shutdown(context.Background()) })
+	for _, name := range []string{"joe", "shop", "nobody"} {
+		p, c := challenged(t, r, "wampcra", name, nil)
+		var extra map[string]any
+		if err := c.Extra.Decode(&extra); err != nil {
+			t.Fatal(err)
+		}
+		if extra["salt"] == nil || extra["iterations"] == nil || extra["keylen"] == nil {
+			t.Errorf("%s is not asked as the others are: %v", name, extra)
+		}
+		p.Send(&wampcore.Authenticate{Signature: auth.CRASignature("", fmt.Sprint(extra["challenge"]))})
+		expectRefusal(t, p, wampcore.ErrAuthenticationDenied)
 	}
 }
 

@@ -2,6 +2,7 @@ package router
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 
 	"github.com/wampgate/wampgate/wampcore"
@@ -58,7 +59,7 @@ func subscriptionOf(caller *session, in wampcore.Payload, f func(*subscription) 
 	defer caller.realm.mu.RUnlock()
 	sub := caller.realm.broker.byID[id]
 	if sub == nil {
-		return reply{}, &wampcore.Error{URI: wampcore.ErrNoSuchSubscription}
+		return reply{}, errNoSuchSubscription
 	}
 	return f(sub), nil
 }
@@ -93,7 +94,7 @@ func subscriptionRemoveSubscriber(b *batch, caller *session, in wampcore.Payload
 	sub, s := r.broker.byID[id], r.sessions[from]
 	switch {
 	case sub == nil:
-		return reply{}, &wampcore.Error{URI: wampcore.ErrNoSuchSubscription}
+		return reply{}, errNoSuchSubscription
 	case s == nil || s.subscriptions[id] == nil:
 		return reply{}, errNoSuchSession
 	}
@@ -127,7 +128,11 @@ func subscriptionGetEvents(b *batch, caller *session, in wampcore.Payload) (repl
 		return reply{}, err
 	}
 	for _, a := range q.subscriptions {
-		if err := caller.may(b, question{ActionSubscribe, a.topic, a.match, nil}); err != nil {
+		err := caller.may(b, question{ActionSubscribe, a.topic, a.match, nil})
+		if e, ok := errors.AsType[*wampcore.Error](err); ok && e.URI == wampcore.ErrNotAuthorized { // it would tell the topic
+			return reply{}, errNoSuchSubscription
+		}
+		if err != nil {
 			return reply{}, err
 		}
 	}
@@ -153,6 +158,8 @@ func subscriptionGetEvents(b *batch, caller *session, in wampcore.Payload) (repl
 	return out, nil
 }
 
+var errNoSuchSubscription = &wampcore.Error{URI: wampcore.ErrNoSuchSubscription}
+
 // maxAsked is how many subscriptions one question about the past may name.
 const maxAsked = 1024
 
@@ -164,7 +171,7 @@ func (r *realm) asked(ids []wampcore.ID) ([]asked, error) {
 	for i, id := range ids {
 		sub := r.broker.byID[id]
 		if sub == nil {
-			return nil, &wampcore.Error{URI: wampcore.ErrNoSuchSubscription}
+			return nil, errNoSuchSubscription
 		}
 		all[i] = asked{sub.id, sub.topic, sub.match}
 	}
