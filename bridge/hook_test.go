@@ -1113,6 +1113,7 @@ func TestHookWithoutAHistoryDeliversWhatItHasAndSaysTheRest(t *testing.T) {
 	h.publishN(s, "com.t", 0, 1)
 	receive(t, events)
 	h.publishN(s, "com.t", 1, 20)
+	h.await("behind", func(s bridge.HookStatus) bool { return s.Lag.Events == 20 }) // all have come
 	close(gate)
 	for i := range 5 {
 		if n := arg(t, receive(t, events).body); n != 1+i {
