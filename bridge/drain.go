@@ -56,12 +56,6 @@ func (b *Bridge) checkEmpty() {
 	}
 }
 
-// FinishServices takes back what is registered for HTTP services, and waits until they have answered what is open.
-func (b *Bridge) FinishServices(ctx context.Context) {
-	b.services.drain() //nolint:contextcheck // what ends outlives this
-	b.services.close(ctx)
-}
-
 // Finish refuses new requests, and waits for the calls and publications that are open. Streams go on; however they end now, it is with
 // ErrDraining.
 func (b *Bridge) Finish(ctx context.Context) error {

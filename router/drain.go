@@ -18,6 +18,9 @@ var errLeaving = &wampcore.Error{URI: wampcore.ErrUnavailable, Message: "the rou
 // ends: those who still have calls open then leave when they are answered, or by Finish or Shutdown.
 func (r *Router) Drain(ctx context.Context, window time.Duration, stays func(Peer) bool) error {
 	leaving := r.closeTo(func(p Peer) bool { return p.Transport == pipe || stays != nil && stays(p) }, false)
+	if leaving == nil {
+		return errShutdown
+	}
 	err := pace.Over(ctx, window, len(leaving.sessions), func(i int) { leaving.sessions[i].realm.seeOff(leaving.sessions[i]) })
 	if err != nil {
 		return err
@@ -51,11 +54,16 @@ type leaving struct {
 	gone     chan struct{} // closed when conns is empty
 }
 
-// closeTo refuses new sessions of all peers but those that stay, and returns those that have to go. What has no session is ended at once.
+// closeTo refuses new sessions of all peers but those that stay, and returns those that have to go; nil where
+// all have to already. What has no session is ended at once.
 func (r *Router) closeTo(stays func(Peer) bool, whole bool) *leaving {
 	l := &leaving{router: r, conns: map[*conn]struct{}{}, gone: make(chan struct{})}
-	r.door.Store(&door{stays, whole})
 	r.mu.Lock()
+	if !whole && r.door.Load().closed {
+		r.mu.Unlock()
+		return nil
+	}
+	r.door.Store(&door{stays, whole})
 	realms := slices.Collect(maps.Values(r.realms))
 	r.mu.Unlock()
 	for _, realm := range realms {
@@ -81,14 +89,14 @@ func (r *Router) closeTo(stays func(Peer) bool, whole bool) *leaving {
 			l.conns[c] = struct{}{}
 		}
 	}
-	r.leaving = l
+	r.leaving = append(r.leaving, l)
 	l.check()
 	return l
 }
 
 // check tells when all are gone. Router.mu is held.
 func (l *leaving) check() {
-	if l != nil && len(l.conns) == 0 && l.gone != nil {
+	if len(l.conns) == 0 && l.gone != nil {
 		close(l.gone)
 		l.gone = nil
 	}

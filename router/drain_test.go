@@ -171,3 +171,33 @@ func TestFinishLosesNoAcknowledgedPublication(t *testing.T) {
 		}
 	})
 }
+
+func TestDrainThatComesTooLateOpensNoDoor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRouter(t)
+		callee, caller := outsider(t, r, "there"), outsider(t, r, "there")
+		register(callee, 1, "com.example.p")
+		caller.Send(&wampcore.Call{Request: 1, Procedure: "com.example.p"})
+		inv := wamptest.Expect[*wampcore.Invocation](callee)
+		drained, finished := make(chan error, 1), make(chan error, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { drained <- r.Drain(ctx, time.Hour, nil) }()
+		synctest.Wait()
+		go func() { finished <- r.Finish(t.Context()) }()
+		synctest.Wait()
+		if err := r.Drain(t.Context(), 0, local); err == nil {
+			t.Error("a router that ends was drained")
+		}
+		caller.Send(&wampcore.Publish{Request: 2, Topic: "com.example.t", Options: wampcore.PublishOptions{Acknowledge: true}})
+		expectError(t, caller, wampcore.TypePublish, 2, wampcore.ErrUnavailable)
+		callee.Send(&wampcore.Yield{Request: inv.Request})
+		wamptest.Expect[*wampcore.Result](caller)
+		expectGoodbye(t, caller)
+		expectGoodbye(t, callee)
+		if err := <-finished; err != nil {
+			t.Error(err)
+		}
+		cancel()
+		<-drained
+	})
+}

@@ -44,7 +44,7 @@ type Router struct {
 	conns     map[*conn]struct{}
 	strangers map[net.Conn]struct{} // whose handshake is not done
 	closing   bool
-	leaving   *leaving       // nil: nobody has to
+	leaving   []*leaving     // of each Drain and Finish
 	peers     sync.WaitGroup // added to while not closing
 }
 
@@ -132,9 +132,9 @@ func (r *Router) complain(log func()) { r.complaints.Do(log) }
 func (r *Router) release(c *conn) {
 	r.mu.Lock()
 	delete(r.conns, c)
-	if r.leaving != nil {
-		delete(r.leaving.conns, c)
-		r.leaving.check()
+	for _, l := range r.leaving {
+		delete(l.conns, c)
+		l.check()
 	}
 	r.mu.Unlock()
 	r.peers.Done()

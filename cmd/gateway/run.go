@@ -379,9 +379,7 @@ func (c *config) lastWords() time.Duration { return min(2*time.Second, c.Shutdow
 func (g *gateway) shutdown(ctx context.Context) error {
 	g.life.advance(stopping)
 	g.stop()
-	calls, cancel := g.forCalls(ctx)
-	g.bridge.FinishServices(calls) // they answer by requests: the listeners are still open
-	cancel()
+	err := g.finish(ctx) // before the listeners close: services answer by requests, and those who poll have to come for their answers
 	var down sync.WaitGroup
 	cut := make([]error, len(g.servers))
 	for i, srv := range g.servers {
@@ -391,7 +389,6 @@ func (g *gateway) shutdown(ctx context.Context) error {
 			}
 		})
 	}
-	err := g.finish(ctx)
 	err = errors.Join(err, g.bridge.Close(ctx))
 	if g.router != nil {
 		err = errors.Join(err, g.router.Shutdown(ctx))
