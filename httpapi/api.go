@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -118,7 +119,7 @@ type api struct {
 	errors    statuses
 	inbound   map[string]*inbound
 	crossbars crossbarCounters
-	documents documents
+	documents func() documents
 }
 
 func newAPI(cfg Config) (*api, error) {
@@ -144,9 +145,13 @@ func New(cfg Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.documents, err = newDocuments(cfg.OpenAPI, cfg.Routes); err != nil {
-		return nil, fmt.Errorf("httpapi: %w", err)
-	}
+	a.documents = sync.OnceValue(func() documents { // nobody may ask, and it takes as much as all else of the start
+		d, err := newDocuments(cfg.OpenAPI, cfg.Routes)
+		if err != nil {
+			cfg.Log.Error().Err(err).Msg("the OpenAPI document is not whole")
+		}
+		return d
+	})
 	routes := a.routes()
 	if err := a.mount(routes); err != nil {
 		return nil, fmt.Errorf("httpapi: %w", err)

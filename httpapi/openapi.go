@@ -127,7 +127,7 @@ func problemResponse() object {
 
 func (a *api) openAPI(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/yaml")
-	_, _ = w.Write(a.documents.yaml)
+	_, _ = w.Write(a.documents().yaml)
 }
 
 // openAPIJSON answers with the document, or with the procedures of a realm that who asks may call.
@@ -136,7 +136,7 @@ func (a *api) openAPIJSON(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !r.URL.Query().Has("realm") {
-		writeJSON(w, r, a.documents.json)
+		writeJSON(w, r, a.documents().json)
 		return nil
 	}
 	ctx, cancel := a.bounded(r)
@@ -180,8 +180,8 @@ func (a *api) live(ctx context.Context, p bridge.Principal) (object, error) {
 	var components struct {
 		Schemas map[string]json.RawMessage `json:"schemas"`
 	}
-	_ = json.Unmarshal(a.documents.base["info"], &info) // it was parsed as a whole
-	if b := a.documents.base["components"]; len(b) > 0 {
+	_ = json.Unmarshal(a.documents().base["info"], &info) // it was parsed as a whole
+	if b := a.documents().base["components"]; len(b) > 0 {
 		_ = json.Unmarshal(b, &components)
 	}
 	doc := object{
