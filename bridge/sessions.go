@@ -196,7 +196,7 @@ func isRefusal(uri wampcore.URI, kept bool) bool {
 	return uri == wampcore.ErrNoSuchRealm || !kept && slices.Contains([]wampcore.URI{
 		wampcore.ErrInvalidURI, wampcore.ErrNoMatchingAuthMethod, wampcore.ErrNoSuchPrincipal, wampcore.ErrNoSuchRole, wampcore.ErrNotAuthorized,
 		wampcore.ErrAuthenticationDenied, wampcore.ErrAuthenticationRequired, wampcore.ErrAuthenticationFailed,
-		wampcore.ErrAuthorizationDenied, wampcore.ErrAuthorizationRequired, wampcore.ErrAuthorizationFailed,
+		wampcore.ErrAuthorizationDenied, wampcore.ErrAuthorizationRequired, wampcore.ErrAuthorizationFailed, wampcore.ErrLimitExceeded,
 	}, uri)
 }
 

@@ -27,6 +27,9 @@ func newOffice(t *testing.T, cfg bridge.Config) *office {
 		{Name: realm1},
 		{Name: "closed", Authenticators: map[string]router.Authenticator{"anonymous": nobody}},
 		{Name: "named", Authenticators: map[string]router.Authenticator{"ticket": nobody}},
+		{Name: "small", Roles: map[string]router.Role{"user": {
+			Permissions: []router.Permission{{Match: wampcore.MatchPrefix, Allow: router.AllActions}}, Limits: router.Limits{Sessions: 1},
+		}}},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -190,6 +193,24 @@ func TestPrincipalThatTheRouterRefusesIsToldAndForgotten(t *testing.T) {
 		}
 		if err := o.act(somebody("ann")); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+func TestPrincipalThatFindsNoRoomIsToldAndForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, bridge.Config{MaxSessions: 2})
+		ann, joe := somebody("ann"), somebody("joe")
+		ann.Realm, joe.Realm = "small", "small"
+		if err := o.act(ann); err != nil {
+			t.Fatal(err)
+		}
+		before := time.Now()
+		if err := o.act(joe); !errors.Is(err, &wampcore.Error{URI: wampcore.ErrLimitExceeded}) || time.Since(before) > 0 {
+			t.Errorf("got %v after %v", err, time.Since(before))
+		}
+		if err := o.act(somebody("sue")); err != nil {
+			t.Errorf("joe keeps a place: %v", err)
 		}
 	})
 }
