@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -1258,6 +1259,58 @@ func TestOnlyTheSerializersThatAreSetAreThere(t *testing.T) {
 			if status != want {
 				t.Errorf("long-poll, %s%s: %s %s", e, suffix, status, body)
 			}
+		}
+	}
+}
+
+// TestEventStreamsComeByHTTP2OverTLS has many streams share a connection, as a browser's tabs do.
+func TestEventStreamsComeByHTTP2OverTLS(t *testing.T) {
+	ca := newAuthority(t)
+	_, at := serve(t, 2, ca.newPair().env("WAMPGATE_MAX_CONNECTIONS=2")...)
+	tr := &http.Transport{TLSClientConfig: ca.trust().TLS, ForceAttemptHTTP2: true}
+	defer tr.CloseIdleConnections()
+	hc := &http.Client{Transport: tr}
+	lines := make(chan string, 100)
+	for range 10 {
+		res, err := hc.Get(at[1].HTTP + "/v1/subscribe/com.example.t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.ProtoMajor != 2 || res.StatusCode != http.StatusOK {
+			t.Fatalf("got %s, %s", res.Proto, res.Status)
+		}
+		go func() {
+			defer func() { _ = res.Body.Close() }()
+			scanner := bufio.NewScanner(res.Body)
+			for scanner.Scan() {
+				if strings.HasPrefix(scanner.Text(), "data: {\"topic\"") || scanner.Text() == "event: wamp.ready" {
+					lines <- scanner.Text()
+				}
+			}
+		}()
+	}
+	next := func() string {
+		timeout := time.NewTimer(patience)
+		defer timeout.Stop()
+		select {
+		case line := <-lines:
+			return line
+		case <-timeout.C:
+			t.Fatal("nothing comes")
+			return ""
+		}
+	}
+	for range 10 {
+		if got := next(); got != "event: wamp.ready" {
+			t.Fatalf("got %q", got)
+		}
+	}
+	if body, status := post(t, at[0].HTTP+"/v1/publish/com.example.t", `{"args":[7]}`); status != "200" {
+		t.Fatal(status, body)
+	}
+	for range 10 {
+		if got := next(); !strings.Contains(got, `"args":[7]`) {
+			t.Errorf("got %q", got)
 		}
 	}
 }

@@ -46,7 +46,7 @@ func (t *tlsSection) certificates() (*certificates, error) {
 	cfg := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: getter.GetCertificate,
-		NextProtos:     []string{"http/1.1"},
+		NextProtos:     []string{"h2", "http/1.1"},
 		ClientAuth:     tls.ClientAuthType(*t.ClientAuth),
 	}
 	if t.ClientCA != "" {

@@ -324,6 +324,11 @@ func (g *gateway) open(ctx context.Context, handler http.Handler, e *entrance) e
 	}
 	server := g.newServer(handler)
 	server.BaseContext = func(net.Listener) context.Context { return e.in(context.Background()) }
+	if e.secure != nil {
+		web, h2 := transport.HTTP2(l)
+		l = web
+		g.serve(server, h2)
+	}
 	g.serve(server, l)
 	g.log.Info().EmbedObject(where).Str("realm", string(g.cfg.Realm)).Msg("listening")
 	return nil
@@ -344,10 +349,9 @@ func (g *gateway) newServer(handler http.Handler) *http.Server {
 		Protocols:         new(http.Protocols),
 	}
 	srv.Protocols.SetHTTP1(true)
-	if g.cfg.H2C {
-		srv.Protocols.SetUnencryptedHTTP2(true)
-		srv.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreamsPerConnection}
-	}
+	srv.Protocols.SetHTTP2(true)
+	srv.Protocols.SetUnencryptedHTTP2(g.cfg.H2C)
+	srv.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreamsPerConnection}
 	g.servers = append(g.servers, srv)
 	return srv
 }

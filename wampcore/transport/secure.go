@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,13 +28,31 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tlsConn{tls.Server(c, l.cfg), l.handshake}, nil
+	under := &socket{Conn: c}
+	return &tlsConn{tls.Server(under, l.cfg), under, l.handshake}, nil
 }
 
 type tlsConn struct {
 	*tls.Conn
 
+	under     *socket
 	handshake time.Duration
+}
+
+// socket is what a TLS connection is built on.
+type socket struct {
+	net.Conn
+
+	closed atomic.Pointer[func()] // is to be called when it is closed; nil: nothing is
+}
+
+// Close closes the connection.
+func (s *socket) Close() error {
+	err := s.Conn.Close()
+	if f := s.closed.Swap(nil); f != nil {
+		(*f)()
+	}
+	return err
 }
 
 const tlsHandshakeTimeout = 10 * time.Second
@@ -49,6 +69,70 @@ func tlsUnder(c net.Conn) (*tls.Conn, time.Duration) {
 			c = t.NetConn()
 		default:
 			return nil, 0
+		}
+	}
+}
+
+// HTTP2 returns two listeners, for one http.Server to serve both: web has the connections of l, h2 those of them whose clients have
+// chosen HTTP/2 in their TLS handshake. net/http speaks that over a *tls.Conn alone, which whatever bounds and splits connections hides.
+// The TLS is that of [TLS]; its configuration has to offer "h2". To close either listener closes l, and so both.
+func HTTP2(l net.Listener) (web, h2 net.Listener) {
+	s := newSplitter(l)
+	return choosingListener{s}, passedListener{s}
+}
+
+type choosingListener struct{ *splitter }
+
+// Accept returns the next connection, whatever it turns out to be.
+func (l choosingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if t := securedUnder(c); t != nil {
+		return &choosing{passing: passing{Conn: c}, s: l.splitter, tls: t}, nil
+	}
+	return c, nil
+}
+
+// choosing is a connection over TLS as an http.Server sees it. If its client has chosen HTTP/2, it is passed on.
+type choosing struct {
+	passing
+
+	s   *splitter
+	tls *tlsConn
+}
+
+// ConnectionState does the handshake first: an http.Server asks for it before it reads.
+func (c *choosing) ConnectionState() tls.ConnectionState {
+	state := (&secured{c.Conn, c.tls.Conn, cmp.Or(c.tls.handshake, tlsHandshakeTimeout)}).ConnectionState()
+	if state.HandshakeComplete && state.NegotiatedProtocol == "h2" && !c.gone.Load() {
+		outer := c.Conn
+		over := func() { _ = outer.Close() } // with it, all that counts the connection
+		c.tls.under.closed.Store(&over)
+		c.pass(c.s, c.tls.Conn)
+	}
+	return state
+}
+
+// Read reads.
+func (c *choosing) Read(b []byte) (int, error) {
+	if c.gone.Load() {
+		return 0, io.EOF
+	}
+	return c.Conn.Read(b)
+}
+
+// securedUnder returns the TLS connection of [TLS] that c is built on; nil: there is none.
+func securedUnder(c net.Conn) *tlsConn {
+	for {
+		switch t := c.(type) {
+		case *tlsConn:
+			return t
+		case interface{ NetConn() net.Conn }:
+			c = t.NetConn()
+		default:
+			return nil
 		}
 	}
 }

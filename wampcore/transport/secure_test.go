@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,6 +70,79 @@ func TestHandlersSeeTheTLSUnderBoundsAndSplits(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestHTTP2IsSpokenOverTLSUnderBoundsAndSplits(t *testing.T) {
+	cfg, hc := certificate(t)
+	cfg.NextProtos = []string{"h2", "http/1.1"}
+	transports := map[string]*http.Transport{}
+	for name, h2 := range map[string]bool{"HTTP/2.0": true, "HTTP/1.1": false} {
+		own, _ := hc.Transport.(*http.Transport)
+		tr := own.Clone()
+		tr.ForceAttemptHTTP2 = h2
+		if !h2 {
+			tr.TLSClientConfig.NextProtos = []string{"http/1.1"}
+		}
+		transports[name] = tr
+	}
+	l, err := transport.Listen(t.Context(), "127.0.0.1:0", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	web, raw := transport.Split(transport.Limit(transport.TLS(l, cfg, 0), 1, 0))
+	web, h2 := transport.HTTP2(web)
+	srv := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.TLS != nil && r.TLS.HandshakeComplete {
+				_, _ = io.WriteString(w, r.Proto)
+			}
+		}),
+		ReadHeaderTimeout: time.Minute,
+	}
+	var serving sync.WaitGroup
+	for _, l := range []net.Listener{web, h2} {
+		serving.Go(func() { _ = srv.Serve(l) })
+	}
+	defer func() { _ = srv.Close(); serving.Wait() }()
+	for range 3 { // there is room for one connection: those that are closed do not count
+		for want, tr := range transports {
+			var got []byte
+			for deadline := time.Now().Add(20 * time.Second); string(got) != want && time.Now().Before(deadline); {
+				res, err := (&http.Client{Transport: tr}).Get("https://" + l.Addr().String())
+				if err != nil { // the one before is not closed yet
+					continue
+				}
+				got, _ = io.ReadAll(res.Body)
+				_ = res.Body.Close()
+			}
+			tr.CloseIdleConnections()
+			if string(got) != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+	}
+	accepted := make(chan struct{})
+	go func() {
+		defer close(accepted)
+		if c, err := raw.Accept(); err == nil {
+			_ = c.Close()
+		}
+	}()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		c, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = c.Write([]byte{transport.RawSocketMagic, 0xf1, 0, 0})
+		_, _ = io.ReadAll(c) // the end, or that the one before is not closed yet
+		_ = c.Close()
+		select {
+		case <-accepted:
+			return
+		default:
+		}
+	}
+	t.Error("RawSocket does not come")
 }
 
 func TestTLSHandshakesThatDoNotEndAreCut(t *testing.T) {

@@ -15,17 +15,21 @@ import (
 // http.Server, raw for a router. It costs HTTP nothing: the octet is looked at when the server reads its first request;
 // how long that may take is the server's ReadHeaderTimeout. To close either listener closes l, and so both.
 func Split(l net.Listener) (web, raw net.Listener) {
-	s := &splitter{Listener: l, conns: make(chan net.Conn), done: make(chan struct{})}
-	return webListener{s}, rawListener{s}
+	s := newSplitter(l)
+	return webListener{s}, passedListener{s}
 }
 
 type splitter struct {
 	net.Listener
 
-	conns chan net.Conn // RawSocket's
+	conns chan net.Conn // that are passed on
 	done  chan struct{} // closed by Close
 	once  sync.Once
 	err   error // of Close
+}
+
+func newSplitter(l net.Listener) *splitter {
+	return &splitter{Listener: l, conns: make(chan net.Conn), done: make(chan struct{})}
 }
 
 // Close closes both. Whoever does so later is told the same.
@@ -45,13 +49,13 @@ func (w webListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return forHTTP(&sniffed{Conn: c, s: w.splitter}), nil
+	return forHTTP(&sniffed{passing: passing{Conn: c}, s: w.splitter}), nil
 }
 
-type rawListener struct{ *splitter }
+type passedListener struct{ *splitter }
 
-// Accept returns the next connection that turned out to be RawSocket's.
-func (r rawListener) Accept() (net.Conn, error) {
+// Accept returns the next connection that was passed on.
+func (r passedListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-r.conns:
 		return c, nil
@@ -60,14 +64,12 @@ func (r rawListener) Accept() (net.Conn, error) {
 	}
 }
 
-// sniffed is a connection as an http.Server sees it. If it is RawSocket's, its first Read passes it on, and it is over
-// for the server: nothing that the server still does to it has an effect.
+// sniffed is a connection as an http.Server sees it. If it is RawSocket's, its first Read passes it on.
 type sniffed struct {
-	net.Conn
+	passing
 
 	s     *splitter
-	known bool        // the reader's: the first octet was read
-	gone  atomic.Bool // it was passed on
+	known bool // the reader's: the first octet was read
 }
 
 // Read reads, and looks at the first octet.
@@ -83,18 +85,31 @@ func (c *sniffed) Read(b []byte) (int, error) {
 	if b[0] != RawSocketMagic {
 		return n, err
 	}
-	c.gone.Store(true)
-	_ = c.Conn.SetDeadline(time.Time{})
-	select {
-	case c.s.conns <- &prefixed{Conn: c.Conn, prefix: bytes.Clone(b[:n])}:
-	case <-c.s.done:
-		_ = c.Conn.Close()
-	}
+	c.pass(c.s, &prefixed{Conn: c.Conn, prefix: bytes.Clone(b[:n])})
 	return 0, io.EOF
 }
 
+// passing is a connection that may be passed on from one listener to another. Then it is over for those who had it: nothing that they
+// still do to it has an effect.
+type passing struct {
+	net.Conn
+
+	gone atomic.Bool // it was passed on
+}
+
+// pass passes the connection on, as what it is for others.
+func (c *passing) pass(to *splitter, as net.Conn) {
+	c.gone.Store(true)
+	_ = c.Conn.SetDeadline(time.Time{})
+	select {
+	case to.conns <- as:
+	case <-to.done:
+		_ = c.Conn.Close()
+	}
+}
+
 // Close closes the connection, if it was not passed on.
-func (c *sniffed) Close() error {
+func (c *passing) Close() error {
 	if c.gone.Load() {
 		return nil
 	}
@@ -102,7 +117,7 @@ func (c *sniffed) Close() error {
 }
 
 // SetDeadline sets it, if the connection was not passed on.
-func (c *sniffed) SetDeadline(t time.Time) error {
+func (c *passing) SetDeadline(t time.Time) error {
 	if c.gone.Load() {
 		return nil
 	}
@@ -110,7 +125,7 @@ func (c *sniffed) SetDeadline(t time.Time) error {
 }
 
 // SetReadDeadline sets it, if the connection was not passed on.
-func (c *sniffed) SetReadDeadline(t time.Time) error {
+func (c *passing) SetReadDeadline(t time.Time) error {
 	if c.gone.Load() {
 		return nil
 	}
@@ -118,7 +133,7 @@ func (c *sniffed) SetReadDeadline(t time.Time) error {
 }
 
 // SetWriteDeadline sets it, if the connection was not passed on.
-func (c *sniffed) SetWriteDeadline(t time.Time) error {
+func (c *passing) SetWriteDeadline(t time.Time) error {
 	if c.gone.Load() {
 		return nil
 	}
@@ -126,7 +141,7 @@ func (c *sniffed) SetWriteDeadline(t time.Time) error {
 }
 
 // NetConn returns what is underneath.
-func (c *sniffed) NetConn() net.Conn { return c.Conn }
+func (c *passing) NetConn() net.Conn { return c.Conn }
 
 var errNoSocket = errors.New("no raw socket")
 
@@ -139,7 +154,7 @@ func (c *sniffed) SyscallConn() (syscall.RawConn, error) {
 }
 
 // CloseWrite ends one direction.
-func (c *sniffed) CloseWrite() error { return closeWrite(c.Conn) }
+func (c *passing) CloseWrite() error { return closeWrite(c.Conn) }
 
 func closeWrite(c net.Conn) error {
 	if half, ok := c.(interface{ CloseWrite() error }); ok {
