@@ -322,7 +322,19 @@ func (hs *Hooks) Delete(ctx context.Context, p Principal, name string) error {
 	return h.end(ctx)
 }
 
-// remove ends a hook that was configured, or discovered.
+// Retain ends the hooks that principals have made of whom keep says that there is nobody any more.
+func (hs *Hooks) Retain(keep func(Principal) bool) {
+	var ending sync.WaitGroup
+	for _, h := range hs.all() {
+		if h.origin == MadeByREST && !keep(h.principal) {
+			h.log.Info().Str("authid", h.principal.AuthID).Msg("a hook ends, since there is nobody any more who has made it")
+			ending.Go(func() { hs.remove(h.key, MadeByREST) })
+		}
+	}
+	ending.Wait()
+}
+
+// remove ends a hook of this origin.
 func (hs *Hooks) remove(key hookKey, origin Origin) {
 	h, done, err := hs.take(context.Background(), key)
 	if err != nil {
@@ -331,6 +343,9 @@ func (hs *Hooks) remove(key hookKey, origin Origin) {
 	defer done()
 	if h != nil && h.origin == origin {
 		hs.put(key, nil)
+		if origin == MadeByREST {
+			_ = hs.reserve(h.principal, -1)
+		}
 		h.endSoon()
 	}
 }

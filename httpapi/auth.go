@@ -26,6 +26,12 @@ type Method interface {
 	Scheme() string
 }
 
+// Recognizer is a Method that can tell, without credentials, whether it lets somebody in as a principal; byDefault is the realm of grants
+// that name none.
+type Recognizer interface {
+	Recognizes(p bridge.Principal, byDefault wampcore.URI) bool
+}
+
 // Grant is what credentials are good for.
 type Grant struct {
 	AuthID   string
@@ -44,6 +50,12 @@ const EveryRealm wampcore.URI = "*"
 func (g *Grant) In(realm, byDefault wampcore.URI) (bridge.Principal, bool) {
 	ok := slices.Contains(g.Realms, realm) || slices.Contains(g.Realms, EveryRealm) || len(g.Realms) == 0 && realm == byDefault
 	return bridge.Principal{Realm: realm, AuthID: g.AuthID, AuthRole: g.AuthRole, Method: g.Method, Provider: g.Provider}, ok
+}
+
+// is reports whether a grant makes this principal.
+func (g *Grant) is(p bridge.Principal, byDefault wampcore.URI) bool {
+	made, ok := g.In(p.Realm, byDefault)
+	return ok && made == p && (g.Expires.IsZero() || time.Now().Before(g.Expires))
 }
 
 // CredentialsError says what is wrong with credentials. Its text goes to the client: it names no secret.

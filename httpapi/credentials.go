@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/wampcore"
 )
 
@@ -95,6 +97,16 @@ func (m *APIKeys) Authenticate(r *http.Request) (*Grant, error) {
 	return fresh(k.grant, "the API key has expired")
 }
 
+// Recognizes reports whether there is a key that is the principal's.
+func (m *APIKeys) Recognizes(p bridge.Principal, byDefault wampcore.URI) bool {
+	for _, k := range m.keys {
+		if k.grant.is(p, byDefault) {
+			return true
+		}
+	}
+	return false
+}
+
 func fresh(g Grant, expired string) (*Grant, error) {
 	if !g.Expires.IsZero() && !time.Now().Before(g.Expires) {
 		return nil, &CredentialsError{expired}
@@ -130,6 +142,11 @@ func (m *Sidecar) Authenticate(r *http.Request) (*Grant, error) {
 		return nil, nil //nolint:nilnil // not this one
 	}
 	return &m.grant, nil
+}
+
+// Recognizes reports whether the token is the principal's.
+func (m *Sidecar) Recognizes(p bridge.Principal, byDefault wampcore.URI) bool {
+	return m.grant.is(p, byDefault)
 }
 
 // BasicUser is somebody who has a name and a password.
@@ -179,6 +196,12 @@ func (m *Basic) Authenticate(r *http.Request) (*Grant, error) {
 	return &u.grant, nil
 }
 
+// Recognizes reports whether the principal is one of the users.
+func (m *Basic) Recognizes(p bridge.Principal, byDefault wampcore.URI) bool {
+	u, ok := m.users[p.AuthID]
+	return ok && u.grant.is(p, byDefault)
+}
+
 // CertificateRule says who shows a client certificate: the fields that are set have to be in it, and one at least is.
 type CertificateRule struct {
 	CommonName string // of the subject
@@ -224,6 +247,14 @@ func (m *Certificates) Authenticate(r *http.Request) (*Grant, error) {
 		}
 	}
 	return nil, &CredentialsError{"the client certificate is nobody's here"}
+}
+
+// Recognizes reports whether there is a rule by which a certificate could be the principal's.
+func (m *Certificates) Recognizes(p bridge.Principal, byDefault wampcore.URI) bool {
+	return slices.ContainsFunc(m.rules, func(c CertificateRule) bool {
+		g := Grant{AuthID: cmp.Or(c.AuthID, p.AuthID), AuthRole: c.AuthRole, Method: "tls", Provider: p.Provider, Realms: c.Realms}
+		return g.is(p, byDefault)
+	})
 }
 
 func (c CertificateRule) fits(cert *x509.Certificate) (authID string, ok bool) {

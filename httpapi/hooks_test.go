@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/wampgate/wampgate/httpapi"
 	"github.com/wampgate/wampgate/router"
 	"github.com/wampgate/wampgate/wampcore"
+	"github.com/wampgate/wampgate/wampcore/client"
 )
 
 // byName lets everybody in by the name that is given.
@@ -130,6 +132,78 @@ func TestHookOfAnotherPrincipalIsNotThere(t *testing.T) {
 	rec := f.do(t, http.MethodGet, "/v1/hooks/h", "", "X-Name", "bob")
 	if rec.Code != http.StatusOK || !strings.Contains(rec.Body.String(), `"procedure":"com.b"`) {
 		t.Errorf("got %d %s %v", rec.Code, rec.Body, shown)
+	}
+}
+
+func TestHooksEndWithTheirMaker(t *testing.T) {
+	key := func(id, role string) httpapi.APIKey {
+		return httpapi.APIKey{ID: id, Hash: httpapi.HashAPIKey(id + ".secret"), AuthRole: role}
+	}
+	methods := func(keys ...httpapi.APIKey) httpapi.Auth {
+		m, err := httpapi.NewAPIKeys(keys...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return httpapi.Auth{Methods: []httpapi.Method{m}}
+	}
+	f := newHookFace(t)
+	f.handler.Reconfigure(methods(key("ann", "user"), key("bob", "user"), key("sue", "user")), httpapi.Limits{})
+	put := func(who string) int {
+		return f.do(t, http.MethodPut, "/v1/hooks/h", `{"procedure":"com.`+who+`","url":"http://127.0.0.1:1"}`, "X-Api-Key", who+".secret").Code
+	}
+	for _, who := range []string{"ann", "bob", "sue"} {
+		if got := put(who); got != http.StatusCreated {
+			t.Fatal(got)
+		}
+	}
+	f.handler.Reconfigure(methods(key("ann", "user"), key("sue", "other")), httpapi.Limits{}) // bob is gone, sue is somebody else
+	session := f.join(t)
+	for procedure, want := range map[string]bool{"com.ann": true, "com.bob": false, "com.sue": false} {
+		id, err := client.Call[*wampcore.ID](t.Context(), session, "wamp.registration.lookup", procedure)
+		if err != nil || (id != nil) != want {
+			t.Errorf("%s: got %v, %v", procedure, id, err)
+		}
+	}
+	if got := put("sue"); got != http.StatusCreated { // there is room for her again
+		t.Errorf("got %d", got)
+	}
+}
+
+func TestMethodsKnowWhomTheyLetIn(t *testing.T) {
+	realm := []wampcore.URI{"realm1"}
+	keys, err1 := httpapi.NewAPIKeys(httpapi.APIKey{ID: "k", Hash: httpapi.HashAPIKey("k.s"), AuthID: "joe", AuthRole: "user", Realms: realm})
+	basic, err2 := httpapi.NewBasic(httpapi.BasicUser{Name: "joe", Password: "secret", AuthRole: "user", Realms: realm})
+	sidecar, err3 := httpapi.NewSidecar("a-token-of-the-sidecar", "joe", "user", realm...)
+	certificates, err4 := httpapi.NewCertificates(httpapi.CertificateRule{DNS: "joe", AuthRole: "user", Realms: realm})
+	cfg := httpapi.JWTConfig{
+		Issuer: issuerURL, Audiences: []string{audience}, AuthRoleClaim: "role", AuthRoles: map[string]string{"u": "user"}, Keys: jwks(t, pairs()...),
+		Realms: realm,
+	}
+	token, err5 := httpapi.NewJWT(cfg)
+	cfg.RealmClaim = "realm"
+	anywhere, err6 := httpapi.NewJWT(cfg)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range []struct {
+		httpapi.Recognizer
+
+		method, provider string
+		anyRealm         bool
+	}{
+		{keys, "apikey", "", false},
+		{basic, "basic", "", false},
+		{sidecar, "sidecar", "", false},
+		{certificates, "tls", "a CA", false},
+		{token, "jwt", issuerURL, false},
+		{anywhere, "jwt", issuerURL, true},
+	} {
+		joe := bridge.Principal{Realm: "realm1", AuthID: "joe", AuthRole: "user", Method: m.method, Provider: m.provider}
+		other, elsewhere, promoted := joe, joe, joe
+		other.Method, elsewhere.Realm, promoted.AuthRole = "other", "realm2", "admin"
+		if !m.Recognizes(joe, "realm2") || m.Recognizes(other, "realm2") || m.Recognizes(promoted, "realm2") || m.Recognizes(elsewhere, "realm2") != m.anyRealm {
+			t.Errorf("%d, %s: it does not know whom it lets in", i, m.method)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
+	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/wampcore"
 )
 
@@ -238,6 +240,19 @@ func (j *JWT) check(c jwt.Claims) error {
 	default:
 		return &CredentialsError{"the token's claims are not valid"}
 	}
+}
+
+// Recognizes reports whether tokens of the issuer can be the principal's.
+func (j *JWT) Recognizes(p bridge.Principal, byDefault wampcore.URI) bool {
+	g := Grant{AuthID: p.AuthID, AuthRole: p.AuthRole, Method: "jwt", Provider: j.cfg.Provider, Realms: j.cfg.Realms}
+	if j.cfg.RealmClaim != "" {
+		g.Realms = []wampcore.URI{p.Realm}
+	}
+	if p.AuthRole == j.cfg.AuthRole {
+		return g.is(p, byDefault)
+	}
+	byClaim := len(j.cfg.AuthRoles) == 0 || slices.Contains(slices.Collect(maps.Values(j.cfg.AuthRoles)), p.AuthRole)
+	return j.cfg.AuthRoleClaim != "" && byClaim && g.is(p, byDefault)
 }
 
 // grant makes claims an identity.

@@ -80,7 +80,7 @@ func farewellOf(r *http.Request) farewell {
 }
 
 // Reconfigure replaces who requests are from and what they may take, from now on. Streams, and tickets, whose credentials do not
-// count any more end: streams with wamp.bye.
+// count any more end: streams with wamp.bye. So do the hooks of principals that no method knows any more.
 func (h *Handler) Reconfigure(auth Auth, limits Limits) {
 	h.a.reconfigure(auth, limits)
 	h.a.tickets.retain(h.a.stillCounts)
@@ -89,6 +89,18 @@ func (h *Handler) Reconfigure(auth Auth, limits Limits) {
 			end(errRevoked)
 		}
 	}
+	if h.a.cfg.Hooks != nil {
+		h.a.cfg.Hooks.Retain(h.a.known)
+	}
+}
+
+// known reports whether requests can still be from a principal, as far as can be told without its credentials. Who may come in as
+// anonymous is for the router to say.
+func (a *api) known(p bridge.Principal) bool {
+	return p.AuthRole == "" || slices.ContainsFunc(a.auth.Load().Methods, func(m Method) bool {
+		k, ok := m.(Recognizer)
+		return !ok || k.Recognizes(p, a.cfg.Realm)
+	})
 }
 
 // stillCounts reports whether a requester's credentials are still its own. What cannot be told now counts.

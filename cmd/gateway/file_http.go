@@ -104,6 +104,11 @@ func (is issuers) Authenticate(r *http.Request) (*httpapi.Grant, error) {
 	return nil, nil //nolint:nilnil // none of theirs
 }
 
+// Recognizes reports whether one of the issuers can have somebody be this principal.
+func (is issuers) Recognizes(p bridge.Principal, byDefault wampcore.URI) bool {
+	return slices.ContainsFunc(is, func(j *httpapi.JWT) bool { return j.Recognizes(p, byDefault) })
+}
+
 func (f *file) jwts(at place) (httpapi.Method, error) {
 	if f.HTTP == nil || len(f.HTTP.JWT) == 0 {
 		return nil, nil //nolint:nilnil // none
