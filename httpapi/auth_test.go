@@ -161,27 +161,44 @@ func TestWhatAnonymousMayNotIsAskedForCredentials(t *testing.T) {
 	}
 }
 
+// lasting are names whose credentials expire soon after they were shown.
+type lasting struct {
+	names
+
+	time time.Duration
+}
+
+func (l lasting) Authenticate(r *http.Request) (*httpapi.Grant, error) {
+	g, err := l.names.Authenticate(r)
+	if g != nil {
+		g.Expires = time.Now().Add(l.time)
+	}
+	return g, err
+}
+
 func TestStreamEndsWithByeWhenItsCredentialsExpire(t *testing.T) {
-	soon := folks()["joe"]
-	f := newFace(t, func(cfg *httpapi.Config) {
-		soon.Expires = time.Now().Add(300 * time.Millisecond)
-		cfg.Auth.Methods = []httpapi.Method{names{"soon": soon}}
-	})
-	srv := httptest.NewServer(f.handler)
-	defer srv.Close()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/v1/subscribe/com.t", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer soon")
-	res, err := srv.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	said, err := io.ReadAll(res.Body)
-	if !strings.HasSuffix(string(said), "event: wamp.bye\ndata: {\"reason\":\"the credentials of the stream have expired\"}\n\n") {
-		t.Errorf("the stream said %s, %v", said, err)
+	for soon := 300 * time.Millisecond; ; soon *= 2 { // a busy machine may need longer to begin the stream
+		f := newFace(t, func(cfg *httpapi.Config) { cfg.Auth.Methods = []httpapi.Method{lasting{folks(), soon}} })
+		srv := httptest.NewServer(f.handler)
+		t.Cleanup(srv.Close)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/v1/subscribe/com.t", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer joe")
+		res, err := srv.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusOK && soon < 10*time.Second {
+			continue
+		}
+		if !strings.HasSuffix(string(said), "event: wamp.bye\ndata: {\"reason\":\"the credentials of the stream have expired\"}\n\n") {
+			t.Errorf("the stream said %s, %v", said, err)
+		}
+		return
 	}
 }
 
