@@ -61,9 +61,17 @@ type reader struct {
 
 func (n *network) read(req bridge.StreamRequest, topics ...wampcore.URI) *reader {
 	n.Helper()
-	r := &reader{
+	return n.readBy(n.reader(), req, topics...)
+}
+
+func (n *network) reader() *reader {
+	return &reader{
 		TB: n.TB, begun: make(chan struct{}), wake: make(chan struct{}, 1), over: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
+}
+
+func (n *network) readBy(r *reader, req bridge.StreamRequest, topics ...wampcore.URI) *reader {
+	n.Helper()
 	for _, uri := range topics {
 		req.Topics = append(req.Topics, bridge.Topic{URI: uri})
 	}

@@ -29,7 +29,9 @@ type opening struct {
 	held     []held
 	bytes    int
 	overflow bool // more came than is held
+	again    bool // so it was before: all of the past that follows came meanwhile
 	sent     int  // of held: what the past has reached
+	missing  int  // of what came and is not held: what the past has not had
 }
 
 // held is an event that waits for the past.
@@ -59,16 +61,27 @@ func newOpening(req *StreamRequest) *opening {
 // gap gives up what was missed.
 func (o *opening) gap(reason string) { o.resume, o.reason, o.after = gap, reason, 0 }
 
-// hold keeps what came, within the bounds of a stream. What does not fit is asked for again.
+// hold keeps what came, within the bounds of a stream. What does not fit is asked for again, and may not be kept: what lists session ids
+// is not.
 func (o *opening) hold(topic wampcore.URI, e *wampcore.Event, cfg *Config) {
 	size := e.Payload.Size()
+	o.overflow = o.overflow || len(o.held) >= cfg.StreamEvents || o.bytes+size > cfg.StreamBytes
 	switch {
-	case o.overflow:
-	case len(o.held) >= cfg.StreamEvents || o.bytes+size > cfg.StreamBytes:
-		o.overflow, o.held, o.bytes, o.sent = true, nil, 0, 0
-	default:
+	case !o.overflow:
 		o.held, o.bytes = append(o.held, held{topic, e}), o.bytes+size
+	case !e.Details.Retained || o.resume != resumed:
+		o.missing++
 	}
+}
+
+// holdAnew begins with what comes now. What the past has not reached is not held any more.
+func (o *opening) holdAnew() {
+	for _, h := range o.held[o.sent:] {
+		if !h.e.Details.Retained {
+			o.missing++
+		}
+	}
+	o.held, o.bytes, o.sent, o.overflow, o.again = nil, 0, 0, false, true
 }
 
 // pageSize is how many events of the past are asked for at once.
@@ -214,11 +227,15 @@ func (s *Stream) catchUp(o *opening, p *page, begun, gapped bool) {
 		s.b.streamStats.replayed.Add(uint64(n))
 		s.write(s.merge(o, p.events, frames), n, size)
 	}
-	if o.overflow && o.after != 0 || p.more {
-		o.more, o.overflow = true, false
-		return
+	switch {
+	case p.more:
+		o.more = true
+	case o.overflow && o.after != 0:
+		o.more = true
+		o.holdAnew()
+	default:
+		s.handOver(o)
 	}
-	s.handOver(o)
 }
 
 // announce says how the stream begins, and that there is a gap. Where nothing waits to follow, the reader gets a cursor with the last
@@ -251,7 +268,7 @@ func (s *Stream) announce(p *page, begins, gapped bool) {
 
 // merge returns the frames of the past, with what is held and was not kept at its place among them. mu is held.
 func (s *Stream) merge(o *opening, events []*wampcore.Event, frames [][]byte) [][]byte {
-	if len(o.held) == 0 {
+	if len(o.held) == 0 && !o.again {
 		return frames
 	}
 	at := make(map[wampcore.ID]int, len(o.held))
@@ -261,25 +278,42 @@ func (s *Stream) merge(o *opening, events []*wampcore.Event, frames [][]byte) []
 		}
 	}
 	merged := make([][]byte, 0, len(frames)+len(o.held))
-	for n, e := range events {
-		if i, ok := at[e.Publication]; ok {
-			for _, h := range o.held[o.sent:max(i, o.sent)] {
-				if !h.e.Details.Retained {
-					merged = append(merged, s.req.Frames.Event(h.topic, h.e))
-				}
+	upTo := func(end int) {
+		for _, h := range o.held[o.sent:max(end, o.sent)] {
+			if !h.e.Details.Retained {
+				merged = append(merged, s.req.Frames.Event(h.topic, h.e))
 			}
+		}
+		o.sent = max(o.sent, end)
+	}
+	for n, e := range events {
+		i, ok := at[e.Publication]
+		switch {
+		case ok:
+			upTo(i)
 			o.sent = max(o.sent, i+1)
+		case o.overflow && o.sent > 0: // it came behind all that is held
+			upTo(len(o.held))
+			o.missing--
+		case o.again:
+			o.missing--
 		}
 		merged = append(merged, frames[n])
 	}
 	return merged
 }
 
+const overflowReason = "more came at once than is held, and not all of it is kept"
+
 // handOver sends what is held and was not among the past. mu is held.
 func (s *Stream) handOver(o *opening) {
 	s.opening = nil
 	out := newOutgoing()
 	defer out.release()
+	if o.missing > 0 {
+		s.notice(s.req.Frames.Notice("wamp.gap", "", append(appendString([]byte(`{"reason":`), overflowReason), '}')))
+		s.b.streamStats.gaps.Add(1)
+	}
 	retained := map[wampcore.ID]bool{}
 	for _, h := range o.held[o.sent:] {
 		switch {

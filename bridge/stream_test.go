@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -203,6 +204,80 @@ func TestSlowReaders(t *testing.T) {
 				t.Errorf("got %s", l.Data)
 			}
 		}
+	})
+}
+
+// TestWhatComesDuringAReplayIsSentOrSaidToBeMissing has more come than is held while a reader takes in what it missed.
+func TestWhatComesDuringAReplayIsSentOrSaidToBeMissing(t *testing.T) {
+	both(t, func(t *testing.T, shared bool) { //nolint:thelper // a test
+		const missed, meanwhile = 300, 20 // more than a page; more than is held
+		for name, c := range map[string]struct {
+			kept func(i int) bool
+			gap  bool
+		}{
+			"all of it is kept":       {func(int) bool { return true }, false},
+			"none of it is kept":      {func(int) bool { return false }, true},
+			"what is held is kept":    {func(i int) bool { return i < 4 }, true},
+			"what is not held is":     {func(i int) bool { return i >= 4 }, true},
+			"some of each is kept":    {func(i int) bool { return i%2 == 0 }, true},
+			"all but some in between": {func(i int) bool { return i != 1 && i != 2 }, false},
+		} {
+			n := connectTo(t, shared, router.RealmConfig{}, bridge.Config{StreamEvents: 4})
+			cursor := bridge.Cursor(n.send("a", 0, wampcore.PublishOptions{}))
+			for i := range missed {
+				n.send("a", i, wampcore.PublishOptions{})
+			}
+			r := n.reader()
+			r.stuck = true
+			n.readBy(r, bridge.StreamRequest{Cursor: cursor}, "a")
+			r.expect("ready resumed")
+			for i := range meanwhile {
+				opts := wampcore.PublishOptions{}
+				if !c.kept(i) {
+					opts.Exclude = []wampcore.ID{1}
+				}
+				n.send("a", missed+i, opts)
+			}
+			watch := n.stream("a")
+			const end = missed + meanwhile
+			n.send("a", end, wampcore.PublishOptions{})
+			watch.expect(fmt.Sprintf("[%d]", end)) // so that all has come
+			r.unstick()
+			gap := false
+			for last := -1; last < end || c.gap && !gap; {
+				l := r.next()
+				if l.Name == "wamp.gap" {
+					gap = true
+					continue
+				}
+				var e struct{ Args []int }
+				if err := json.Unmarshal([]byte(l.Data), &e); err != nil {
+					t.Fatal(err)
+				}
+				for last++; last < e.Args[0] && c.gap && last >= missed && !c.kept(last-missed); last++ {
+				}
+				if last != e.Args[0] {
+					t.Fatalf("%s: got event %d, want %d", name, e.Args[0], last)
+				}
+			}
+			n.send("a", end+1, wampcore.PublishOptions{})
+			if l := r.next(); !strings.Contains(l.Data, fmt.Sprintf("[%d]", end+1)) || gap != c.gap {
+				t.Errorf("%s: got %v at the end; a gap is said: %t, want %t", name, l, gap, c.gap)
+			}
+		}
+	})
+}
+
+func TestMoreRetainedEventsThanAreHeldAreSaidToBeMissing(t *testing.T) {
+	both(t, func(t *testing.T, shared bool) { //nolint:thelper // a test
+		n := connectTo(t, shared, router.RealmConfig{}, bridge.Config{StreamEvents: 4})
+		for i := range 10 {
+			n.send(wampcore.URI(fmt.Sprintf("com.%d", i)), i, wampcore.PublishOptions{Retain: true})
+		}
+		r := n.read(bridge.StreamRequest{Retained: true, Topics: []bridge.Topic{{URI: "com.", Match: wampcore.MatchPrefix}}})
+		r.expect("ready live", "gap", "retained", "retained", "retained", "retained")
+		n.send("com.0", 10, wampcore.PublishOptions{})
+		r.expect("[10]")
 	})
 }
 
