@@ -136,7 +136,7 @@ func (d *discoverer) fetch() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("User-Agent", "wampgate")
+	req.Header.Set("User-Agent", UserAgent)
 	req.Header.Set("Accept", "application/json")
 	if d.etag != "" {
 		req.Header.Set("If-None-Match", d.etag)

@@ -39,10 +39,13 @@ func (h *hook) post(ctx context.Context, m *message) (res *http.Response, sent b
 	return res, wrote.Load(), withoutURL(err)
 }
 
+// UserAgent is what all requests to services have for a User-Agent, whatever else is in them.
+const UserAgent = "wampgate"
+
 // dress sets what all requests of the hook have.
 func (h *hook) dress(req *http.Request) {
 	maps.Copy(req.Header, h.headers)
-	req.Header.Set("User-Agent", "wampgate")
+	req.Header.Set("User-Agent", UserAgent)
 }
 
 // withoutURL takes the URL out of an error: there may be a secret in it.

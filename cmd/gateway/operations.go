@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/httpapi"
 )
 
@@ -29,11 +30,11 @@ func (g *gateway) operations() http.Handler {
 }
 
 // fromHere lets in who connects from this machine, by a name that is this machine's: a page of another site that had its own name
-// resolve to it stays outside.
+// resolve to it stays outside, and so do hooks, which would have the gateway itself ask for those who made them.
 func fromHere(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isLoopbackPeer(r.RemoteAddr) || !isLoopbackName(r.Host) {
-			http.Error(w, "this is for loopback and unix sockets alone", http.StatusForbidden)
+		if !isLoopbackPeer(r.RemoteAddr) || !isLoopbackName(r.Host) || r.UserAgent() == bridge.UserAgent {
+			http.Error(w, "this is for loopback and unix sockets alone, and not for hooks", http.StatusForbidden)
 			return
 		}
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // draining and profiles take their time

@@ -2,14 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
+	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/wampcore/transport"
 )
 
@@ -62,6 +65,36 @@ func TestWhatChangesTheGatewayIsForThisMachineAlone(t *testing.T) {
 		if rec := askFrom(ops, c.peer, c.host, http.MethodGet, c.path, ""); rec.Code != c.status {
 			t.Errorf("%s from %s for %s: got %d, want %d", c.path, c.peer, c.host, rec.Code, c.status)
 		}
+	}
+}
+
+func TestHooksDoNotReachWhatIsForOperators(t *testing.T) {
+	g := testGateway(t, zerolog.Nop(), "WAMPGATE_OPS_ADDR=127.0.0.1:0", "WAMPGATE_LISTEN=127.0.0.1:0")
+	answers := make(chan int, 1)
+	ops := g.operations()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := httptest.NewRecorder()
+		ops.ServeHTTP(rec, r)
+		answers <- rec.Code
+		w.WriteHeader(rec.Code)
+	}))
+	defer srv.Close()
+	ann := bridge.Principal{Realm: "realm1"}
+	if _, err := g.hooks.Put(t.Context(), ann, "h", bridge.HookSpec{Topic: "com.t", URL: srv.URL + "/drain"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.bridge.Publish(t.Context(), ann, "com.t", bridge.PublishRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	select {
+	case code := <-answers:
+		if code != http.StatusForbidden || g.life.phase() == draining {
+			t.Errorf("got %d", code)
+		}
+	case <-ctx.Done():
+		t.Error("the hook asks nothing")
 	}
 }
 
