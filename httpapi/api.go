@@ -408,7 +408,7 @@ func (a *api) hostAllowed(host string) bool {
 			name = h
 		}
 	}
-	name = strings.Trim(name, "[]")
+	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
 	if name == "localhost" {
 		return true
 	}
@@ -416,6 +416,7 @@ func (a *api) hostAllowed(host string) bool {
 		return true
 	}
 	return slices.ContainsFunc(a.cfg.Hosts, func(pattern string) bool {
+		pattern = strings.ToLower(pattern)
 		suffix, sub := strings.CutPrefix(pattern, "*")
 		return pattern == name || sub && len(name) > len(suffix) && strings.HasSuffix(name, suffix)
 	})

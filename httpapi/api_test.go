@@ -355,6 +355,7 @@ func TestHostsOtherThanTheOwnAreRefused(t *testing.T) {
 	f := newFace(t)
 	for host, want := range map[string]int{
 		"localhost:8080": 200, "127.0.0.1": 200, "[::1]:80": 200, "gateway.example": 200, "a.apps.example": 200,
+		"LocalHost:8080": 200, "Gateway.Example.": 200, "A.apps.example:80": 200,
 		"apps.example": 421, ".apps.example": 421, "evil.example": 421, "gateway.example.evil.example": 421,
 	} {
 		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/livez", nil)
