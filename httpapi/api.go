@@ -120,6 +120,8 @@ type api struct {
 	inbound   map[string]*inbound
 	crossbars crossbarCounters
 	documents func() documents
+
+	protection *http.CrossOriginProtection // of requests that change something
 }
 
 func newAPI(cfg Config) (*api, error) {
@@ -189,7 +191,7 @@ func (a *api) routes() chi.Router {
 		r.Post(prefix+"/publish", a.handler(a.publishEach))
 		r.Get(prefix+"/subscribe/{topic}", a.handler(a.subscribe))
 		r.Get(prefix+"/subscribe", a.handler(a.subscribe))
-		r.Get(prefix+"/register/{procedure}", a.handler(a.register))
+		r.With(a.sameOrigin).Get(prefix+"/register/{procedure}", a.handler(a.register))
 		r.Post(prefix+"/yield/{invocation}", a.handler(a.yield))
 		r.Post(prefix+"/error/{invocation}", a.handler(a.fail))
 		r.Post(prefix+"/ticket", a.handler(a.ticket))

@@ -21,9 +21,8 @@ func (a *api) origins(next http.Handler) (http.Handler, error) {
 			return nil, fmt.Errorf("httpapi: %w", err)
 		}
 	}
-	protection.SetDenyHandler(a.handler(func(http.ResponseWriter, *http.Request) error {
-		return refuse(http.StatusForbidden, refusedOrigin, "a page of another origin may not send this request")
-	}))
+	protection.SetDenyHandler(a.handler(foreign))
+	a.protection = protection
 	next = protection.Handler(next)
 	if len(a.cfg.Origins) == 0 {
 		if a.cfg.Credentials {
@@ -44,6 +43,24 @@ func (a *api) origins(next http.Handler) (http.Handler, error) {
 		},
 		MaxAge: corsMaxAge,
 	}).Handler(next), nil
+}
+
+// foreign refuses a request of another site's page.
+func foreign(http.ResponseWriter, *http.Request) error {
+	return refuse(http.StatusForbidden, refusedOrigin, "a page of another origin may not send this request")
+}
+
+// sameOrigin is for GET requests that change something: the pages of other sites could send them by an EventSource.
+func (a *api) sameOrigin(next http.Handler) http.Handler {
+	return a.handler(func(w http.ResponseWriter, r *http.Request) error {
+		changing := r.WithContext(r.Context())
+		changing.Method = http.MethodPost
+		if a.protection.Check(changing) != nil {
+			return foreign(w, r)
+		}
+		next.ServeHTTP(w, r)
+		return nil
+	})
 }
 
 // corsMaxAge is for how many seconds a browser need not ask again.

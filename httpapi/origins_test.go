@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -86,6 +87,30 @@ func TestCredentialsOfBrowsersAreForNamedOriginsAlone(t *testing.T) {
 	for _, cfg := range []httpapi.Config{{Credentials: true}, {Origins: []string{"*"}}, {Origins: []string{"https://*.example.com"}}, {Origins: []string{"app.example.com"}}} {
 		if _, err := httpapi.New(cfg); err == nil {
 			t.Errorf("%v is accepted", cfg.Origins)
+		}
+	}
+}
+
+func TestPagesOfOtherOriginsDoNotRegister(t *testing.T) {
+	f := newFace(t, func(cfg *httpapi.Config) { cfg.Origins = []string{app} })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // what is let in ends at once
+	for _, c := range []struct {
+		name, value string
+		want        int
+	}{
+		{"Origin", "https://evil.example", http.StatusForbidden},
+		{"Sec-Fetch-Site", "cross-site", http.StatusForbidden},
+		{"Sec-Fetch-Site", "same-origin", 0},
+		{"Origin", app, 0},
+		{"Accept", "text/event-stream", 0},
+	} {
+		req := httptest.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/v1/register/com.p", nil)
+		req.Header.Set(c.name, c.value)
+		rec := httptest.NewRecorder()
+		f.handler.ServeHTTP(rec, req)
+		if (rec.Code == http.StatusForbidden) != (c.want == http.StatusForbidden) {
+			t.Errorf("%s: %s: got %d %s", c.name, c.value, rec.Code, rec.Body)
 		}
 	}
 }
