@@ -78,15 +78,28 @@ func TestEventSourceInABrowserComesBackAndStopsWhenItIsToldTo(t *testing.T) {
 func TestSeventhTabOfABrowserWaitsForAConnection(t *testing.T) {
 	_, base := gateway(t)
 	b := openBrowser(t, base)
-	for i := range 6 { // as many connections of HTTP/1.1 as a browser has for one host
+	const most = 6 // connections of HTTP/1.1 that a browser has for one host
+	for i := range most {
 		b.say("open tab%d /v1/subscribe/com.example.a", i)
 		b.expect(fmt.Sprintf("tab%d: ready live", i))
 	}
-	b.say("close tab0")
 	b.say("open seventh /v1/subscribe/com.example.a")
-	b.expect("seventh: ready live")
+	b.expect("seventh: open")
 	post(t, base+"/v1/publish/com.example.a", `{"args":["one"]}`)
-	b.expect("event one")
+	for range most {
+		if line := b.expect(": event one"); strings.HasPrefix(line, "seventh") {
+			t.Fatalf("the seventh has a connection: %s", line)
+		}
+	}
+	if body, _ := curl(t, "-X", "POST", base+"/v1/call/wamp.session.count"); body != fmt.Sprintf(`{"args":[%d]}`, most+1) {
+		t.Errorf("there are other sessions than those of %d streams and of this call: %s", most, body)
+	}
+	b.say("close tab0")
+	b.expect("seventh: ready live")
+	post(t, base+"/v1/publish/com.example.a", `{"args":["two"]}`)
+	for range most {
+		b.expect(": event two")
+	}
 }
 
 // nginx runs nginx in front of base, configured as it is by default but for these settings of its server, and returns its address.
