@@ -3,6 +3,8 @@ package httpapi_test
 import (
 	"bufio"
 	"context"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -147,26 +149,47 @@ func open(t *testing.T, url string, header ...string) (*http.Response, *bufio.Re
 }
 
 func TestOpenStreamsAreBounded(t *testing.T) {
-	f := newFace(t, known, func(cfg *httpapi.Config) { cfg.Limits.Principals = map[string]httpapi.Limit{"joe": {Streams: 1}} })
-	srv := httptest.NewServer(f.handler)
-	t.Cleanup(srv.Close) // after the streams
-	first, _ := open(t, srv.URL+"/v1/subscribe/com.t", as("joe")...)
-	expectTooMany(t, f, f.do(t, http.MethodGet, "/v1/subscribe/com.t", "", as("joe")...), "streams")
-	if rec := f.do(t, http.MethodGet, "/v1/sessions", "", as("joe")...); rec.Code != http.StatusOK {
-		t.Errorf("what is no stream is refused, too: %d", rec.Code)
-	}
-	_ = first.Body.Close()
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		res, _ := open(t, srv.URL+"/v1/subscribe/com.t", as("joe")...)
-		if res.StatusCode == http.StatusOK {
-			break
-		}
-		_ = res.Body.Close()
-		if time.Now().After(deadline) {
-			t.Fatal("a stream that is over still counts")
-		}
+	for name, end := range map[string]func(f *face, first *http.Response){ // on a connection of HTTP/1.1 that was taken over
+		"its reader goes": func(_ *face, first *http.Response) { _ = first.Body.Close() },
+		"its session is killed": func(f *face, first *http.Response) {
+			var there struct{ Sessions []wampcore.ID }
+			f.get(t, "/v1/sessions", &there)
+			for _, id := range there.Sessions {
+				f.do(t, http.MethodDelete, fmt.Sprintf("/v1/sessions/%d", id), "")
+			}
+			_, _ = io.Copy(io.Discard, first.Body)
+		},
+		"its credentials are taken back": func(f *face, first *http.Response) {
+			f.handler.Reconfigure(httpapi.Auth{Methods: []httpapi.Method{names{}}}, streamOfJoe)
+			_, _ = io.Copy(io.Discard, first.Body)
+			f.handler.Reconfigure(httpapi.Auth{Methods: []httpapi.Method{folks()}}, streamOfJoe)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFace(t, known, func(cfg *httpapi.Config) { cfg.Limits = streamOfJoe })
+			srv := httptest.NewServer(f.handler)
+			t.Cleanup(srv.Close) // after the streams
+			first, _ := open(t, srv.URL+"/v1/subscribe/com.t", as("joe")...)
+			expectTooMany(t, f, f.do(t, http.MethodGet, "/v1/subscribe/com.t", "", as("joe")...), "streams")
+			if rec := f.do(t, http.MethodGet, "/v1/sessions", "", as("joe")...); rec.Code != http.StatusOK {
+				t.Errorf("what is no stream is refused, too: %d", rec.Code)
+			}
+			end(f, first)
+			for deadline := time.Now().Add(10 * time.Second); ; {
+				res, _ := open(t, srv.URL+"/v1/subscribe/com.t", as("joe")...)
+				if res.StatusCode == http.StatusOK {
+					break
+				}
+				_ = res.Body.Close()
+				if time.Now().After(deadline) {
+					t.Fatal("a stream that is over still counts")
+				}
+			}
+		})
 	}
 }
+
+var streamOfJoe = httpapi.Limits{Principals: map[string]httpapi.Limit{"joe": {Streams: 1}}} //nolint:gochecknoglobals // constant
 
 func TestAddressThatSendsManyWrongCredentialsIsNotHeard(t *testing.T) {
 	f := newFace(t, known, func(cfg *httpapi.Config) { cfg.Limits.FailureRate, cfg.Limits.FailureBurst = 0.001, 3 })
