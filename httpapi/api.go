@@ -169,6 +169,7 @@ func New(cfg Config) (*Handler, error) {
 func Ops(cfg Config) http.Handler {
 	a := &api{cfg: cfg.withDefaults(), tickets: newTickets()}
 	r := chi.NewRouter()
+	r.Use(headed)
 	a.probes(r)
 	return r
 }
@@ -176,7 +177,7 @@ func Ops(cfg Config) http.Handler {
 // routes is all that there is.
 func (a *api) routes() chi.Router {
 	r := chi.NewRouter()
-	r.Use(routed)
+	r.Use(routed, headed)
 	r.NotFound(a.handler(func(_ http.ResponseWriter, r *http.Request) error {
 		return newProblem(http.StatusNotFound, "there is no "+r.URL.Path+"; see /openapi.yaml")
 	}))
@@ -254,24 +255,6 @@ func (a *api) probe(ok func() bool) http.HandlerFunc {
 		}
 		_, _ = w.Write([]byte("ok\n"))
 	}
-}
-
-// methodNotAllowed says which methods there are.
-func methodNotAllowed(routes chi.Routes, r *http.Request) *problem {
-	path := r.URL.RawPath
-	if path == "" {
-		path = r.URL.Path
-	}
-	var allow []string
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		if routes.Match(chi.NewRouteContext(), method, path) {
-			allow = append(allow, method)
-		}
-	}
-	methods := strings.Join(allow, ", ")
-	p := newProblem(http.StatusMethodNotAllowed, r.Method+" is not for this path; use "+methods)
-	p.header = http.Header{"Allow": {methods}}
-	return p
 }
 
 // handler answers a handler's error with a problem.

@@ -18,7 +18,7 @@ func (a *api) call(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	case finished(r, as.answer.format):
-		w.WriteHeader(http.StatusNoContent)
+		noContent(w)
 		return nil
 	case as.body == jsonLines:
 		return a.exchange(w, r, procedure, as)

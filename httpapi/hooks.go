@@ -105,6 +105,6 @@ func (a *api) deleteHook(w http.ResponseWriter, r *http.Request) error {
 	if err := a.cfg.Hooks.Delete(ctx, a.principal(r), string(name)); err != nil {
 		return hookProblem(err)
 	}
-	w.WriteHeader(http.StatusNoContent)
+	noContent(w)
 	return nil
 }

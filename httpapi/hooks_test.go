@@ -237,7 +237,7 @@ func TestHooksThatMayNotBeAreRefusedWithTheReason(t *testing.T) {
 	if rec := f.do(t, http.MethodPut, "/v1/hooks/h", "x", "Content-Type", "text/plain"); rec.Code != http.StatusUnsupportedMediaType {
 		t.Errorf("got %d", rec.Code)
 	}
-	if rec := f.do(t, http.MethodPost, "/v1/hooks/h", ""); rec.Code != http.StatusMethodNotAllowed || rec.Header().Get("Allow") != "GET, PUT, DELETE" {
+	if rec := f.do(t, http.MethodPost, "/v1/hooks/h", ""); rec.Code != http.StatusMethodNotAllowed || rec.Header().Get("Allow") != "GET, HEAD, PUT, DELETE" {
 		t.Errorf("got %d %v", rec.Code, rec.Header())
 	}
 	anonymous := newHookFace(t, func(c *bridge.HooksConfig) { c.NoAnonymous = true })

@@ -28,6 +28,26 @@ func TestRequestsThatAreTooLargeAreProblems(t *testing.T) {
 	}
 }
 
+func TestBodyThatSaysThatItIsTooLargeIsNotWaitedFor(t *testing.T) {
+	srv := httptest.NewServer(newFace(t).handler)
+	defer srv.Close()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_, _ = fmt.Fprint(conn, "POST /v1/call/p HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\nExpect: 100-continue\r\n\r\n")
+	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusRequestEntityTooLarge || res.Header.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("got %d %v", res.StatusCode, res.Header)
+	}
+}
+
 func TestBodyThatDoesNotComeIsATimeout(t *testing.T) {
 	f := newFace(t)
 	handler, err := httpapi.New(httpapi.Config{Bridge: f.bridge, Realm: "realm1", BodyTimeout: 50 * time.Millisecond})

@@ -146,7 +146,7 @@ func (a *api) kill(w http.ResponseWriter, r *http.Request) error {
 	if err := a.cfg.Bridge.Kill(ctx, a.principal(r), id, wampcore.URI(q.Get("reason")), q.Get("message")); err != nil {
 		return err
 	}
-	w.WriteHeader(http.StatusNoContent)
+	noContent(w)
 	return nil
 }
 

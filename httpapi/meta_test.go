@@ -194,7 +194,7 @@ func TestWhatCannotBeListedIsRefused(t *testing.T) {
 		t.Errorf("got %d, want 406", rec.Code)
 	}
 	rec := f.do(t, http.MethodPut, "/v1/sessions/"+strconv.Itoa(1), "")
-	if rec.Code != http.StatusMethodNotAllowed || rec.Header().Get("Allow") != "GET, DELETE" {
+	if rec.Code != http.StatusMethodNotAllowed || rec.Header().Get("Allow") != "GET, HEAD, DELETE" {
 		t.Errorf("got %d, Allow %q", rec.Code, rec.Header().Get("Allow"))
 	}
 }

@@ -168,8 +168,8 @@ func TestOpenStreamsAreBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFace(t, known, func(cfg *httpapi.Config) { cfg.Limits = streamOfJoe })
 			srv := httptest.NewServer(f.handler)
-			t.Cleanup(srv.Close) // after the streams
-			first, _ := open(t, srv.URL+"/v1/subscribe/com.t", as("joe")...)
+			t.Cleanup(srv.Close)                                             // after the streams
+			first, _ := open(t, srv.URL+"/v1/subscribe/com.t", as("joe")...) //nolint:bodyclose // by open
 			expectTooMany(t, f, f.do(t, http.MethodGet, "/v1/subscribe/com.t", "", as("joe")...), "streams")
 			if rec := f.do(t, http.MethodGet, "/v1/sessions", "", as("joe")...); rec.Code != http.StatusOK {
 				t.Errorf("what is no stream is refused, too: %d", rec.Code)

@@ -157,7 +157,7 @@ func (a *api) answered(
 	defer cancel()
 	switch err := give(ctx, a.principal(r), chi.URLParam(r, "invocation")); {
 	case err == nil:
-		w.WriteHeader(http.StatusNoContent)
+		noContent(w)
 		return nil
 	case errors.Is(err, bridge.ErrGone):
 		return newProblem(http.StatusGone, err.Error())

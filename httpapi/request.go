@@ -94,6 +94,9 @@ func (a *api) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		_, err := io.ReadFull(r.Body, b)
 		return b, inflater{plain: true}.failed(err)
 	}
+	if r.ContentLength > most { // it need not even be sent
+		return nil, &http.MaxBytesError{Limit: most}
+	}
 	body, err := a.inflated(http.MaxBytesReader(w, r.Body, most), r)
 	if err != nil {
 		return nil, err

@@ -79,6 +79,12 @@ func (rep reply) write(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(rep.body)
 }
 
+// noContent answers that there is nothing. Caches would keep even that.
+func noContent(w http.ResponseWriter) {
+	w.Header()["Cache-Control"] = noStore
+	w.WriteHeader(http.StatusNoContent)
+}
+
 func compress(body []byte) []byte {
 	var b bytes.Buffer
 	b.Grow(len(body) / 2)

@@ -74,7 +74,7 @@ func TestRoutesAreCallsWithKwargsOfPathQueryAndBody(t *testing.T) {
 		{"PUT", "/orders/1", `{"id":1}`, 400, "the URL says already what id is"},
 		{"PATCH", "/orders/1", `[{"op":"add"}]`, 200, `{"args":[[{"op":"add"}]],"kwargs":{"id":"1"}}`},
 		{"DELETE", "/orders/1", ``, 200, `{"kwargs":{"id":"1"}}`},
-		{"POST", "/orders/1", ``, 405, "use GET, PUT, PATCH, DELETE"},
+		{"POST", "/orders/1", ``, 405, "use GET, HEAD, PUT, PATCH, DELETE"},
 		{"GET", "/other/x", "", 404, "com.other"},
 	} {
 		rec := f.do(t, c.method, c.path, c.body)

@@ -24,7 +24,7 @@ func (a *api) subscribe(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if isOver(req.Cursor) {
-		w.WriteHeader(http.StatusNoContent)
+		noContent(w)
 		return nil
 	}
 	wait, polling, err := pollTime(r)
@@ -159,6 +159,8 @@ func (a *api) topics(r *http.Request) ([]bridge.Topic, error) {
 			return nil, err
 		}
 		topics = append(topics, bridge.Topic{URI: uri, Match: match})
+	} else if q.Has("match") {
+		return nil, newProblem(http.StatusBadRequest, "match= is for the topic of a path; in the query there are topic=, prefix= and wildcard=")
 	}
 	for _, kind := range []struct {
 		name  string

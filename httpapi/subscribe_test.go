@@ -101,6 +101,7 @@ func TestStreamsThatCannotBeAreAnsweredAsTheContractSays(t *testing.T) {
 		"/v1/subscribe/a?cursor=fin.1":                                   http.StatusNoContent,
 		"/v1/subscribe/a?on_gap=maybe":                                   http.StatusBadRequest,
 		"/v1/subscribe/a?slow=fast":                                      http.StatusBadRequest,
+		"/v1/subscribe?topic=a&match=prefix":                             http.StatusBadRequest,
 		"/v1/subscribe/a?retained=yes":                                   http.StatusBadRequest,
 		"/v1/subscribe/a?event=name":                                     http.StatusBadRequest,
 		"/v1/subscribe?" + strings.Repeat("topic=a&", 300):               http.StatusBadRequest,
@@ -109,7 +110,7 @@ func TestStreamsThatCannotBeAreAnsweredAsTheContractSays(t *testing.T) {
 		"/v1/subscribe/a?cursor=%00%ff&on_gap=fail&lastEventId=x%0Ay":    http.StatusGone,
 		"/v1/subscribe/a?cursor=1.0000000000000000000000001&on_gap=fail": http.StatusGone,
 	} {
-		if rec := f.do(t, http.MethodGet, path, ""); rec.Code != want {
+		if rec := f.do(t, http.MethodGet, path, ""); rec.Code != want || rec.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%.60s: got %d %s, want %d", path, rec.Code, rec.Body, want)
 		}
 	}
