@@ -182,6 +182,9 @@ func (r *reader) Past(topic wampcore.URI, e *wampcore.Event, cursor bool) []byte
 }
 
 func (r *reader) Notice(name, cursor string, data []byte) []byte {
+	if !json.Valid(data) {
+		r.Errorf("%s has %s", name, data)
+	}
 	return line{Name: name, Cursor: cursor, Data: string(data)}.encode()
 }
 

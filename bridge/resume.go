@@ -258,12 +258,17 @@ func (s *Stream) announce(p *page, begins, gapped bool) {
 		}
 	}
 	if gapped {
-		frames = append(frames, s.req.Frames.Notice("wamp.gap", cursor, append(appendString([]byte(`{"reason":`), o.reason), '}')))
-		s.b.streamStats.gaps.Add(1)
+		frames = append(frames, s.gapped(cursor, o.reason))
 	}
 	if len(frames) > 0 {
 		s.notice(frames...)
 	}
+}
+
+// gapped returns the notice of a gap, which it counts.
+func (s *Stream) gapped(cursor, reason string) []byte {
+	s.b.streamStats.gaps.Add(1)
+	return s.req.Frames.Notice("wamp.gap", cursor, append(appendString([]byte(`{"reason":`), reason), '}'))
 }
 
 // merge returns the frames of the past, with what is held and was not kept at its place among them. mu is held.
@@ -311,8 +316,7 @@ func (s *Stream) handOver(o *opening) {
 	out := newOutgoing()
 	defer out.release()
 	if o.missing > 0 {
-		s.notice(s.req.Frames.Notice("wamp.gap", "", append(appendString([]byte(`{"reason":`), overflowReason), '}')))
-		s.b.streamStats.gaps.Add(1)
+		s.notice(s.gapped("", overflowReason))
 	}
 	retained := map[wampcore.ID]bool{}
 	for _, h := range o.held[o.sent:] {

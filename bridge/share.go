@@ -201,7 +201,7 @@ func (b *Bridge) restored(st *client.Standing, err error) {
 	s.restored = 0
 	s.opening.lost = false
 	if s.opening.after == 0 { // it has seen nothing yet
-		s.notice(s.req.Frames.Notice("wamp.gap", "", appendString([]byte(`{"reason":`), lostReason)))
+		s.notice(s.gapped("", lostReason))
 	}
 	s.askForPage()
 	s.notify()

@@ -281,6 +281,16 @@ func TestMoreRetainedEventsThanAreHeldAreSaidToBeMissing(t *testing.T) {
 	})
 }
 
+func TestReaderThatHasSeenNothingIsToldOfALoss(t *testing.T) {
+	n := connectTo(t, true, router.RealmConfig{History: router.HistoryConfig{Off: true}}, bridge.Config{})
+	r := n.stream("a")
+	n.cut(nil)
+	r.expect("gap")
+	n.settled(func() bool { return n.b.Stats().Streams.Gaps == 1 })
+	n.send("a", 1, wampcore.PublishOptions{})
+	r.expect("[1]")
+}
+
 // settled waits until ok.
 func (n *network) settled(ok func() bool) {
 	n.Helper()
