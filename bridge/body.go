@@ -236,11 +236,12 @@ func checked(body wampcore.Raw) (wampcore.Raw, error) {
 	if len(body.Bytes) == 0 {
 		return wampcore.Raw{}, nil
 	}
-	if err := wampcore.Scan(body.Encoding, body.Bytes); err != nil {
-		return body, badBody("the body is not one %s value: %v", formatName(body.Encoding), err)
-	}
-	if body.Depth() > maxDepth {
+	err := wampcore.Scan(body.Encoding, body.Bytes)
+	if errors.Is(err, wampcore.ErrDepth) || err == nil && body.Depth() > maxDepth {
 		return body, badBody("the body is nested deeper than %d levels", maxDepth)
+	}
+	if err != nil {
+		return body, badBody("the body is not one %s value: %v", formatName(body.Encoding), err)
 	}
 	return body, nil
 }

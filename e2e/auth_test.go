@@ -358,18 +358,23 @@ func TestOthersDecideWhoLogsInAndWhatIsAllowed(t *testing.T) {
 realms:
   realm1:
     authentication:
-      ticket: {procedure: com.example.authenticate, timeout: 5s}
+      ticket: {procedure: com.example.authenticate, realm: services, timeout: 5s}
       wampcra: {url: "URL/login", headers: {Authorization: "Bearer ${KEY}"}}
       cryptosign: {url: "URL/hang", headers: {Authorization: "Bearer ${KEY}"}, timeout: 300ms}
       anonymous: {role: service}
     roles:
-      service: {permissions: [{uri: com.example., match: prefix, allow: [register]}]}
+      service: {permissions: [{uri: com.example.double, allow: [register]}]}
       backend: {authorizer: {url: "URL/may", headers: {Authorization: "Bearer ${KEY}"}}}
+  services: # where nobody comes in without a name: whoever registered the procedure first would decide
+    authentication: {wampcra: }
+    principals: {decider: {role: decider, wampcra: {secret: "${KEY}"}}}
+    roles: {decider: {permissions: [{uri: com.example.authenticate, allow: [register]}]}}
 `, "URL", srv.URL)
 	_, base := gateway(t, "WAMPGATE_CONFIG="+configured(t, text), "KEY=key")
 	service := mustBe(t, base, client.Config{})
 	registerDouble(t, service)
-	if _, err := service.Register(t.Context(), "com.example.authenticate", func(_ context.Context, inv *client.Invocation) (wampcore.Payload, error) {
+	decider := mustBe(t, base, client.Config{Realm: "services", AuthID: "decider", Auth: []auth.Method{auth.CRA("key")}})
+	if _, err := decider.Register(t.Context(), "com.example.authenticate", func(_ context.Context, inv *client.Invocation) (wampcore.Payload, error) {
 		var realm, name string
 		details := map[string]any{}
 		if err := inv.Payload.DecodeArgs(&realm, &name, &details); err != nil {

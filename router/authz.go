@@ -181,6 +181,12 @@ func (r *rules) permission(a Action, uri wampcore.URI, match wampcore.Match) (p 
 	return p, false
 }
 
+// Allows reports whether the role's permissions allow what an action does with a URI. What they leave to its Authorizer is not.
+func (role Role) Allows(a Action, uri wampcore.URI) bool {
+	p, denied := newRules("", role, &RealmConfig{}).permission(a, uri, wampcore.MatchExact)
+	return !denied && p != nil && p.Allow&a != 0
+}
+
 // disclose returns whether a call or publication says whose it is, of one that wishes so or not.
 func (s *session) disclose(r *rules, wish bool, d Decision) (bool, error) {
 	switch {

@@ -8,6 +8,9 @@ import (
 	"unicode/utf8"
 )
 
+// ErrDepth is what Scan says of lists and dicts that are nested deeper than 128 levels.
+var ErrDepth = errors.New("lists and dicts are nested too deep")
+
 // maxDepth is how deep lists and dicts may be nested in a message.
 const maxDepth = 128
 
@@ -17,7 +20,6 @@ const maxTags = 8
 var (
 	errTruncated = errors.New("the value is cut short")
 	errSyntax    = errors.New("the syntax is wrong")
-	errDepth     = errors.New("lists and dicts are nested too deep")
 	errTrailing  = errors.New("something follows the value")
 	errUTF8      = errors.New("a string is no UTF-8")
 	errNotList   = errors.New("it is no list")
@@ -149,7 +151,7 @@ func skipJSON(b []byte, i int) (int, error) { //nolint:gocognit // one loop, whi
 			i = end
 		case '{', '[':
 			if depth == maxDepth {
-				return 0, errDepth
+				return 0, ErrDepth
 			}
 			i = space(b, i+1)
 			if i < len(b) && b[i] == c+2 { // "}" and "]" are two after their openers

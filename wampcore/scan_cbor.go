@@ -145,7 +145,7 @@ func skipCBORValues(b []byte, i, left, depth int) (int, error) { //nolint:gocogn
 		i += h.size
 		if h.kind == kindTag { // belongs to the value behind it; decoders recurse on them
 			if tags++; tags > maxTags {
-				return 0, errDepth
+				return 0, ErrDepth
 			}
 			continue
 		}
@@ -175,7 +175,7 @@ func skipCBORValues(b []byte, i, left, depth int) (int, error) { //nolint:gocogn
 		case err != nil:
 			return 0, err
 		case depth+level == maxDepth:
-			return 0, errDepth
+			return 0, ErrDepth
 		case level < stackDepth:
 			stack[level] = int32(left)
 			level++

@@ -143,7 +143,7 @@ func skipMsgpackValues(b []byte, i, left, depth int) (int, error) { //nolint:goc
 		case n > len(b)-i:
 			return 0, errTruncated
 		case depth+level == maxDepth:
-			return 0, errDepth
+			return 0, ErrDepth
 		case level < stackDepth:
 			stack[level] = int32(left)
 			level++

@@ -107,6 +107,7 @@ func (f *file) check(at place) {
 		}
 		realm.check(name, at.in("realms", name))
 	}
+	f.checkDeciders(at)
 	for name, hook := range f.Hooks {
 		hook.check(at.in("hooks", name))
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -92,6 +93,35 @@ func egressTo(raw string) (*bridge.Egress, error) {
 	}
 	_, err = egress.Check(raw)
 	return egress, err
+}
+
+// checkDeciders reports the procedures of the file that decide about others and that anonymous sessions may register: whoever came
+// first would decide.
+func (f *file) checkDeciders(at place) {
+	for name, realm := range f.Realms {
+		at := at.in("realms", name)
+		for method, m := range realm.Authentication {
+			f.checkDecider(name, &m.askerSection, at.in("authentication", method))
+		}
+		for role, r := range realm.Roles {
+			f.checkDecider(name, r.Authorizer, at.in("roles", role, "authorizer"))
+		}
+	}
+}
+
+func (f *file) checkDecider(realm wampcore.URI, a *askerSection, at place) {
+	if a == nil || a.Procedure == "" {
+		return
+	}
+	of := f.Realms[cmp.Or(a.Realm, realm)]
+	if of == nil || !of.open() {
+		return
+	}
+	role := of.Authentication.anonymousRole()
+	if of.Roles == nil || of.Roles[role] != nil && of.Roles[role].role().Allows(router.ActionRegister, a.Procedure) {
+		at.in("procedure").bad("anonymous sessions may register it, and would decide; take the permission from the role %q of the realm %s, or have the procedure in a realm that lets in nobody without a name",
+			role, cmp.Or(a.Realm, realm))
+	}
 }
 
 // boxed is an Asker that gets so much time and no more.

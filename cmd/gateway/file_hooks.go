@@ -59,8 +59,11 @@ func (c *config) hooks() []bridge.ConfiguredHook {
 	return all
 }
 
-// isLocalOnly reports whether this machine alone reaches the gateway.
+// isLocalOnly reports whether this machine alone reaches the gateway. Where it has a name or a proxy, others come through that.
 func (c *config) isLocalOnly() bool {
+	if len(c.Hosts) > 0 || c.File != nil && c.File.HTTP != nil && len(c.File.HTTP.TrustedProxies) > 0 {
+		return false
+	}
 	return !slices.ContainsFunc(c.entrances(), func(e entrance) bool {
 		host, err := checkAddress(e.address)
 		return err != nil || !isLocal(host)

@@ -89,3 +89,24 @@ func TestOthersReachThisMachineByHooksOnlyWhereTheyAreOnIt(t *testing.T) {
 		}
 	}
 }
+
+func TestGatewayWithANameOrAProxyIsReachedByOthers(t *testing.T) {
+	for _, c := range []struct {
+		environ []string
+		text    string
+		want    bool
+	}{
+		{nil, "", true},
+		{[]string{"WAMPGATE_HOSTS=gateway.example.com"}, "", false},
+		{nil, "http: {trusted_proxies: [127.0.0.1]}", false},
+		{[]string{"WAMPGATE_LISTEN=0.0.0.0:80", "WAMPGATE_ALLOW_ANONYMOUS_REMOTE=true"}, "", false},
+	} {
+		cfg, err := loadConfig(append(c.environ, "WAMPGATE_CONFIG="+written(t, c.text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := cfg.isLocalOnly(); got != c.want {
+			t.Errorf("%q, %q: got %t", c.environ, c.text, got)
+		}
+	}
+}

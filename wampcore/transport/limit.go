@@ -123,7 +123,7 @@ func (l *limited) refuse(c net.Conn) {
 	}
 	l.refusing[c] = struct{}{}
 	l.work.Go(func() {
-		refuse(c)
+		refuse(forRefusal(c))
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.refusing, c)

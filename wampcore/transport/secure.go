@@ -29,14 +29,25 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	under := &socket{Conn: c}
-	return &tlsConn{tls.Server(under, l.cfg), under, l.handshake}, nil
+	return &tlsConn{tls.Server(under, l.cfg), under, l}, nil
 }
 
 type tlsConn struct {
 	*tls.Conn
 
-	under     *socket
-	handshake time.Duration
+	under *socket
+	l     *tlsListener
+}
+
+// forRefusal returns c as it is to be refused, before its handshake: in HTTP/1.1, which is all that a refusal speaks.
+func forRefusal(c net.Conn) net.Conn {
+	t, ok := c.(*tlsConn)
+	if !ok {
+		return c
+	}
+	cfg := t.l.cfg.Clone()
+	cfg.NextProtos = []string{"http/1.1"}
+	return tls.Server(t.under, cfg)
 }
 
 // socket is what a TLS connection is built on.
@@ -62,7 +73,7 @@ func tlsUnder(c net.Conn) (*tls.Conn, time.Duration) {
 	for {
 		switch t := c.(type) {
 		case *tlsConn:
-			return t.Conn, cmp.Or(t.handshake, tlsHandshakeTimeout)
+			return t.Conn, cmp.Or(t.l.handshake, tlsHandshakeTimeout)
 		case *tls.Conn:
 			return t, tlsHandshakeTimeout
 		case interface{ NetConn() net.Conn }:
@@ -105,7 +116,7 @@ type choosing struct {
 
 // ConnectionState does the handshake first: an http.Server asks for it before it reads.
 func (c *choosing) ConnectionState() tls.ConnectionState {
-	state := (&secured{c.Conn, c.tls.Conn, cmp.Or(c.tls.handshake, tlsHandshakeTimeout)}).ConnectionState()
+	state := (&secured{c.Conn, c.tls.Conn, cmp.Or(c.tls.l.handshake, tlsHandshakeTimeout)}).ConnectionState()
 	if state.HandshakeComplete && state.NegotiatedProtocol == "h2" && !c.gone.Load() {
 		outer := c.Conn
 		over := func() { _ = outer.Close() } // with it, all that counts the connection
