@@ -76,11 +76,8 @@ func writePage[E any](w http.ResponseWriter, r *http.Request, name string, all [
 
 // page returns the limit and the id behind which to begin.
 func page(r *http.Request, byDefault int) (limit int, after wampcore.ID, err error) {
-	limit = byDefault
-	if s := r.URL.Query().Get("limit"); s != "" {
-		if limit, err = strconv.Atoi(s); err != nil || limit < 1 || limit > maxPageSize {
-			return 0, 0, newProblem(http.StatusBadRequest, "limit is a number from 1 to "+strconv.Itoa(maxPageSize))
-		}
+	if limit, err = pageLimit(r, byDefault); err != nil {
+		return 0, 0, err
 	}
 	if s := r.URL.Query().Get("after"); s != "" {
 		if after, err = parseID(s); err != nil {
@@ -88,6 +85,18 @@ func page(r *http.Request, byDefault int) (limit int, after wampcore.ID, err err
 		}
 	}
 	return limit, after, nil
+}
+
+func pageLimit(r *http.Request, byDefault int) (int, error) {
+	s := r.URL.Query().Get("limit")
+	if s == "" {
+		return byDefault, nil
+	}
+	limit, err := strconv.Atoi(s)
+	if err != nil || limit < 1 || limit > maxPageSize {
+		return 0, newProblem(http.StatusBadRequest, "limit is a number from 1 to "+strconv.Itoa(maxPageSize))
+	}
+	return limit, nil
 }
 
 func parseID(s string) (wampcore.ID, error) {
@@ -168,7 +177,7 @@ func (a *api) retained(w http.ResponseWriter, r *http.Request) error {
 	case b == nil:
 		return newProblem(http.StatusNotFound, "nothing is retained of "+string(topic))
 	}
-	w.Header().Set(cursorHeader, strconv.FormatUint(uint64(publication), 10))
+	w.Header().Set(cursorHeader, bridge.Cursor(publication))
 	writeJSON(w, r, b)
 	return nil
 }
@@ -183,9 +192,16 @@ func (a *api) history(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	limit, after, err := page(r, pageSize)
+	limit, err := pageLimit(r, pageSize)
 	if err != nil {
 		return err
+	}
+	after := wampcore.ID(0)
+	if s := r.URL.Query().Get("after"); s != "" {
+		var ok bool
+		if after, ok = bridge.ParseCursor(s); !ok {
+			return newProblem(http.StatusBadRequest, "after is a cursor, such as the Wamp-Cursor of the page before, or the id of a publication")
+		}
 	}
 	ctx, cancel := a.bounded(r)
 	defer cancel()
@@ -200,7 +216,7 @@ func (a *api) history(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if h.Last != 0 {
-		w.Header().Set(cursorHeader, strconv.FormatUint(uint64(h.Last), 10))
+		w.Header().Set(cursorHeader, bridge.Cursor(h.Last))
 	}
 	writeJSON(w, r, b)
 	return nil

@@ -168,6 +168,17 @@ func TestPastAndRetainedEventsAreReturnedExactly(t *testing.T) {
 	if strings.Join(got, "") != "01234" {
 		t.Errorf("got %v", got)
 	}
+	first := cursorBehind(t, f, "com.x", `{}`)
+	cursorBehind(t, f, "com.x", `{"args":[1,2]}`)
+	var later, resumed history
+	end := f.get(t, "/v1/history/com.x?after="+first, &later).Get("Wamp-Cursor") // the cursors of publications, streams and pages are the same
+	f.get(t, "/v1/subscribe/com.x?wait=0&cursor="+end, &resumed)
+	if len(later.Events) != 1 || later.Gap || len(resumed.Events) != 0 {
+		t.Errorf("behind %s there is %+v, and behind %s %+v", first, later, end, resumed)
+	}
+	if rec := f.do(t, http.MethodGet, "/v1/history/com.x?after=nonsense", ""); rec.Code != http.StatusBadRequest {
+		t.Errorf("got %d, want 400", rec.Code)
+	}
 	var none history
 	if f.get(t, "/v1/history/com.none?after=7", &none); len(none.Events) != 0 || !none.Gap {
 		t.Errorf("got %+v", none)
