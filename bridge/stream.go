@@ -128,7 +128,7 @@ func (b *Bridge) Stream(ctx context.Context, p Principal, req *StreamRequest) er
 	}
 	defer b.release(s)
 	s.opening.begun = context.AfterFunc(ctx, func() { s.End(context.Cause(ctx)) })
-	defer s.opening.begun()
+	defer s.letGo()
 	if b.cfg.Attach != nil {
 		s.open(p.Realm)
 		s.End(b.cfg.Attach(peer{s}, p))
@@ -136,6 +136,17 @@ func (b *Bridge) Stream(ctx context.Context, p Principal, req *StreamRequest) er
 		s.End(s.share(ctx, p))
 	}
 	return s.finish()
+}
+
+// letGo has the context of a stream that never began forget it. One that has begun holds nothing of that: a request's context
+// keeps all of the request, and net/http's buffers.
+func (s *Stream) letGo() {
+	s.mu.Lock()
+	o := s.opening
+	s.mu.Unlock()
+	if o != nil {
+		o.begun()
+	}
 }
 
 // ID returns the id of the session that the stream began with.

@@ -88,8 +88,9 @@ type requester struct {
 	limit   Limit
 	account *account
 
-	stream *bridge.Stream // that goes on when the handler has returned; nil: none does
-	over   func()         // to be called when the request is over, or the stream
+	stream  *bridge.Stream // that goes on when the handler has returned; nil: none does
+	release func()         // gives back what the request counts for
+	stop    func()         // ends the context of its stream; nil: there is none, or it has ended
 }
 
 // requesterOf returns who the request is from. Every route under /v1 has one.
@@ -119,17 +120,15 @@ func (a *api) identified(next http.Handler) http.Handler {
 		if f := factsOf(r.Context()); f != nil {
 			f.who = who
 		}
-		who.over = release
+		who.release = release
 		defer func() {
 			if who.stream == nil {
-				who.over()
+				a.over(who)
 			}
 		}()
 		if kind == streams {
 			who.source = credentialsOf(who.source)
-			ctx, end := a.watched.add(r.Context(), who)
-			who.over = func() { end(); release() }
-			r = r.WithContext(ctx)
+			r = r.WithContext(a.watched.add(r.Context(), who))
 		}
 		next.ServeHTTP(w, r)
 		return nil

@@ -75,7 +75,7 @@ func (a *api) serveRaw(r *http.Request, req *bridge.StreamRequest, failed chan<-
 	who := requesterOf(r)
 	err := a.serveStream(r, req)
 	if who.stream != nil {
-		who.over()
+		a.over(who)
 	}
 	failed <- err
 }
@@ -83,14 +83,14 @@ func (a *api) serveRaw(r *http.Request, req *bridge.StreamRequest, failed chan<-
 // serveStream serves a stream until it is over. Until it begins, it has the time that other requests have.
 func (a *api) serveStream(r *http.Request, req *bridge.StreamRequest) error {
 	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.CallTimeout)
-	ready, begun := req.Ready, false
+	ready := req.Ready
 	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
-		cancel() // a stream that has begun keeps nothing of its request
-		begun = true
+		cancel()
+		cancel = nil // a stream that has begun keeps nothing of its request
 		return ready(s)
 	}
 	err := a.cfg.Bridge.Stream(ctx, a.principal(r), req)
-	if !begun {
+	if cancel != nil {
 		cancel()
 	}
 	return err

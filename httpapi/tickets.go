@@ -230,11 +230,11 @@ func (a *api) webSocket(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	until, over := a.watched.add(context.WithoutCancel(r.Context()), who) // the session outlives the request
-	v := &Voucher{Principal: who.Principal, Until: until, Over: over}
+	until := a.watched.add(context.Background(), who) //nolint:contextcheck // the session outlives the request, and is to keep nothing of it
+	v := &Voucher{Principal: who.Principal, Until: until, Over: func() { a.watched.remove(who) }}
 	defer func() {
 		if !v.taken {
-			over()
+			v.Over()
 		}
 	}()
 	a.cfg.WebSocket.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), voucherKey{}, v)))

@@ -19,14 +19,14 @@ type watched struct {
 	open map[*requester]context.CancelCauseFunc
 }
 
-// add returns the context of a stream, which ends with its credentials. It is over when end is called.
-func (w *watched) add(ctx context.Context, who *requester) (_ context.Context, end func()) {
+// add returns the context of a stream, which ends with its credentials, and when remove is called.
+func (w *watched) add(ctx context.Context, who *requester) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := func() { cancel(nil) }
+	who.stop = func() { cancel(nil) }
 	if !who.expires.IsZero() {
 		var expire context.CancelFunc
 		ctx, expire = context.WithDeadlineCause(ctx, who.expires, errExpired)
-		stop = func() { expire(); cancel(nil) }
+		who.stop = func() { expire(); cancel(nil) }
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -34,20 +34,33 @@ func (w *watched) add(ctx context.Context, who *requester) (_ context.Context, e
 		w.open = map[*requester]context.CancelCauseFunc{}
 	}
 	w.open[who] = cancel
-	return ctx, func() {
-		w.mu.Lock()
-		delete(w.open, who)
-		w.mu.Unlock()
-		stop()
-	}
+	return ctx
 }
 
-// takeOver notes that a requester's stream goes on when its request's handler has returned.
+// takeOver notes that a requester's stream goes on when its request's handler has returned. The context is of no use then, and kept it
+// would keep the request.
 func (w *watched) takeOver(who *requester, s *bridge.Stream) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	who.stream = s
+	who.stop()
+	who.stop = nil
 	w.open[who] = func(why error) { s.End(fmt.Errorf("%w: %w", bridge.ErrExpired, why)) }
+}
+
+func (w *watched) remove(who *requester) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.open, who)
+	if who.stop != nil {
+		who.stop()
+	}
+}
+
+// over is called when a request is over, or the stream that it has begun.
+func (a *api) over(who *requester) {
+	a.watched.remove(who)
+	who.release()
 }
 
 // nobody is a request without credentials.
