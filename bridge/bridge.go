@@ -19,9 +19,9 @@ var ErrDraining = errors.New("the gateway shuts down")
 type Config struct {
 	Dial  func(ctx context.Context, p Principal) (wampcore.Transport, error)
 	Login Login // of all its sessions; default: anonymous
-	// Attach serves a session in this process until it is over: each event stream has its own. nil: the router is elsewhere, and the
-	// streams of a principal share a session.
-	Attach       func(t wampcore.Transport, p Principal) error
+	// Attach returns what serves a session in this process: each event stream has its own. It returns ErrResting when there is nothing
+	// to do, and is called again when there is. nil: the router is elsewhere, and the streams of a principal share a session.
+	Attach       func(t wampcore.Transport, p Principal) (serve func() error)
 	StreamEvents int // that wait for one stream's reader; default 1024
 	StreamBytes  int // the same in bytes; default 4 MiB
 	// Grace is for how long an HTTP service whose invocation stream broke may come back to it; default 5 s.

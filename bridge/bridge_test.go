@@ -49,8 +49,8 @@ func connectTo(tb testing.TB, shared bool, realm router.RealmConfig, cfg bridge.
 	n := &network{TB: tb, router: r, ups: make(chan wampcore.URI, 100)}
 	cfg.Dial, cfg.OnUp = n.dial, func(p bridge.Principal) { n.ups <- p.Realm }
 	if !shared {
-		cfg.Attach = func(t wampcore.Transport, _ bridge.Principal) error {
-			return r.Attach(t, router.Peer{Transport: "http"})
+		cfg.Attach = func(t wampcore.Transport, _ bridge.Principal) func() error {
+			return r.AttachResting(t, router.Peer{Transport: "http"}, nil)
 		}
 	}
 	n.b = bridge.New(cfg)

@@ -13,7 +13,7 @@ import (
 // router writes goes to the reader's connection, on the goroutine that writes it.
 type peer struct{ s *Stream }
 
-// Receive returns the stream's next request. It waits for the reader to go, too.
+// Receive returns the stream's next request.
 func (t peer) Receive() (wampcore.Message, error) { return t.s.next() }
 
 // Ready reports whether there is a request.

@@ -46,7 +46,6 @@ type reader struct {
 	testing.TB
 	stream *bridge.Stream
 	begun  chan struct{}
-	wake   chan struct{} // of size 1
 	over   chan struct{} // closed when the stream is
 
 	mu      sync.Mutex
@@ -66,7 +65,7 @@ func (n *network) read(req bridge.StreamRequest, topics ...wampcore.URI) *reader
 
 func (n *network) reader() *reader {
 	return &reader{
-		TB: n.TB, begun: make(chan struct{}), wake: make(chan struct{}, 1), over: make(chan struct{}), changed: make(chan struct{}, 1),
+		TB: n.TB, begun: make(chan struct{}), over: make(chan struct{}), changed: make(chan struct{}, 1),
 	}
 }
 
@@ -81,14 +80,14 @@ func (n *network) readBy(r *reader, req bridge.StreamRequest, topics ...wampcore
 		close(r.begun)
 		return r, nil
 	}
-	go func() {
-		defer close(r.over)
-		if err := n.b.Stream(context.Background(), anybody, &req); err != nil {
+	n.b.Stream(context.Background(), anybody, &req, func(err error) {
+		if err != nil {
 			r.mu.Lock()
 			r.err = err
 			r.mu.Unlock()
 		}
-	}()
+		close(r.over)
+	})
 	n.Cleanup(r.hangUp)
 	select {
 	case <-r.begun:
@@ -114,7 +113,11 @@ func (r *reader) hangUp() {
 	r.mu.Lock()
 	r.gone = true
 	r.mu.Unlock()
-	r.Wake()
+	select {
+	case <-r.begun:
+		r.stream.End(bridge.ErrHungUp)
+	default:
+	}
 	<-r.over
 }
 
@@ -238,23 +241,6 @@ func (r *reader) lastCursor() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.cursor
-}
-
-func (r *reader) Wait() error {
-	<-r.wake
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.gone {
-		return errors.New("gone")
-	}
-	return nil
-}
-
-func (r *reader) Wake() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
 }
 
 func (*reader) Finish([]byte) {}

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -9,20 +10,48 @@ import (
 	"github.com/wampgate/wampgate/wampcore/client"
 )
 
-// share serves a stream on the session of the principal's streams, and on those that follow when that is lost.
-func (s *Stream) share(ctx context.Context, p Principal) error {
-	session, r, err := s.b.join(ctx, use{p, true})
+// share returns what serves a stream on the session of the principal's streams, and on those that follow when that is lost.
+func (s *Stream) share(ctx context.Context) (serve func() error) {
+	var r *client.Redialer
+	return func() (err error) {
+		defer func() {
+			if !errors.Is(err, wampcore.ErrResting) {
+				s.withdraw() //nolint:contextcheck // the stream outlives its request
+			}
+		}()
+		if r == nil {
+			if r, err = s.subscribe(ctx); err != nil {
+				return err
+			}
+			ctx = nil // the request's
+		}
+		for {
+			m, err := s.next()
+			if err != nil {
+				return err
+			}
+			switch m := m.(type) {
+			case *wampcore.Call:
+				s.put(r, m) //nolint:contextcheck // the stream outlives its request
+			case *wampcore.Goodbye: // the session is not the stream's
+				return ErrDraining
+			}
+		}
+	}
+}
+
+func (s *Stream) subscribe(ctx context.Context) (*client.Redialer, error) {
+	session, r, err := s.b.join(ctx, use{s.p, true})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.mu.Lock()
 	s.id = session.ID()
 	s.mu.Unlock()
-	defer s.leave() //nolint:contextcheck // the stream outlives its request
 	for i, topic := range s.req.Topics {
 		st, err := r.Watch(ctx, topic.URI, s.shared, s.options(topic))
 		if err != nil {
-			return fmt.Errorf("subscribe to %s: %w", topic.URI, err)
+			return nil, fmt.Errorf("subscribe to %s: %w", topic.URI, err)
 		}
 		s.b.stand(st, s)
 		s.mu.Lock()
@@ -30,18 +59,7 @@ func (s *Stream) share(ctx context.Context, p Principal) error {
 		s.subscribed(i, id)
 		s.mu.Unlock()
 	}
-	for {
-		m, err := s.next()
-		if err != nil {
-			return err
-		}
-		switch m := m.(type) {
-		case *wampcore.Call:
-			s.put(r, m) //nolint:contextcheck // the stream outlives its request
-		case *wampcore.Goodbye: // the session is not the stream's
-			return ErrDraining
-		}
-	}
+	return r, nil
 }
 
 // put asks the router.
@@ -117,8 +135,8 @@ func (f *flusher) run() {
 	}
 }
 
-// leave takes back the stream's share of the session.
-func (s *Stream) leave() {
+// withdraw takes back the stream's share of the session.
+func (s *Stream) withdraw() {
 	ctx, cancel := context.WithTimeout(context.Background(), joinTimeout)
 	defer cancel()
 	for _, st := range s.b.unstand(s) {

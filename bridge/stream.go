@@ -62,26 +62,26 @@ type Frames interface {
 	Last(err error) []byte
 }
 
-// Sink is where a stream goes: a reader's connection. Send, Wake and Cut do not wait.
+// Sink is where a stream goes: a reader's connection. It calls Stream.End with ErrHungUp when the reader is gone. Send and Cut do not wait.
 type Sink interface {
 	// Send takes frames. It returns false when it has enough for now, and calls Stream.Drained when it wants more.
 	Send(frames [][]byte) (more bool, err error)
-	// Wait waits until the reader is gone, which is its error, or Wake is called.
-	Wait() error
-	Wake()
 	// Finish sends the last frame, and waits until all has gone, or does not go.
 	Finish(last []byte)
 	Cut()
 }
 
-// Stream is a subscription to topics by one reader.
+// Stream is a subscription to topics by one reader. It has no goroutine of its own: what there is to do is done in turns.
 type Stream struct {
-	b    *Bridge
-	p    Principal
-	req  *StreamRequest
-	wake chan struct{} // of size 1; wakes who serves the stream, while there is no sink
+	b     *Bridge
+	p     Principal
+	req   *StreamRequest
+	serve func() error // one turn; ErrResting: there will be another one
+	over  func(error)
+	wake  chan struct{} // of size 1; wakes the first turn, while there is no sink
 
 	mu          sync.Mutex
+	resting     bool // nobody serves it: there is nothing to do
 	id          wampcore.ID
 	err         error // why it is over
 	drained     bool  // it may only be over because the bridge drains
@@ -113,40 +113,66 @@ type answer struct {
 	err     error
 }
 
-// Stream subscribes to topics, and serves the stream until it is over. The error says why it did not begin.
-func (b *Bridge) Stream(ctx context.Context, p Principal, req *StreamRequest) error {
+// Stream subscribes to topics, and has the stream served until it is over. Then over is called, whose error says why it did not begin. ctx counts
+// until it begins.
+func (b *Bridge) Stream(ctx context.Context, p Principal, req *StreamRequest, over func(error)) {
 	if req.Heartbeat <= 0 {
 		req.Heartbeat = 15 * time.Second
 	}
 	s := &Stream{
-		b: b, p: p, req: req, wake: make(chan struct{}, 1), opening: newOpening(req), subscriptions: make([]wampcore.ID, len(req.Topics)),
+		b: b, p: p, req: req, over: over, wake: make(chan struct{}, 1), opening: newOpening(req), subscriptions: make([]wampcore.ID, len(req.Topics)),
 	}
 	s.backlog.bound(b.cfg.StreamEvents, b.cfg.StreamBytes)
 	s.req.Cursor = ""
 	if err := b.admit(s); err != nil {
-		return err
+		over(err)
+		return
 	}
-	defer b.release(s)
 	s.opening.begun = context.AfterFunc(ctx, func() { s.End(context.Cause(ctx)) })
-	defer s.letGo()
 	if b.cfg.Attach != nil {
 		s.open(p.Realm)
-		s.End(b.cfg.Attach(peer{s}, p))
+		s.serve = b.cfg.Attach(peer{s}, p)
 	} else {
-		s.End(s.share(ctx, p))
+		s.serve = s.share(ctx)
 	}
-	return s.finish()
+	go s.turn() // the bridge waits for its last one, through release
 }
 
-// letGo has the context of a stream that never began forget it. One that has begun holds nothing of that: a request's context
-// keeps all of the request, and net/http's buffers.
-func (s *Stream) letGo() {
+// turn does what there is to do, on a goroutine that ends when there is nothing.
+func (s *Stream) turn() {
+	for {
+		err := s.serve()
+		if !errors.Is(err, wampcore.ErrResting) {
+			s.End(err)
+			s.leave()
+			return
+		}
+		s.mu.Lock()
+		s.resting = s.idle()
+		resting := s.resting
+		s.mu.Unlock()
+		if resting {
+			return
+		}
+	}
+}
+
+// idle reports whether there is nothing to do. mu is held.
+func (s *Stream) idle() bool {
+	return s.err == nil && !s.interrupted && len(s.requests) == 0 && s.answer == nil && (s.opening == nil || !s.opening.more || s.blocked)
+}
+
+// leave says the last word.
+func (s *Stream) leave() {
 	s.mu.Lock()
 	o := s.opening
 	s.mu.Unlock()
 	if o != nil {
 		o.begun()
 	}
+	err := s.finish()
+	s.b.release(s)
+	s.over(err)
 }
 
 // ID returns the id of the session that the stream began with.
@@ -182,10 +208,13 @@ func (s *Stream) end(err error) {
 	s.notify()
 }
 
-// notify wakes who serves the stream. mu is held.
+// notify has the stream served. mu is held.
 func (s *Stream) notify() {
 	if s.sink != nil {
-		s.sink.Wake()
+		if s.resting {
+			s.resting = false
+			go s.turn()
+		}
 		return
 	}
 	select {
@@ -228,7 +257,7 @@ func (s *Stream) cut() {
 	}
 }
 
-// next returns what there is to ask the router. It waits until there is something; meanwhile it does what the stream has to do.
+// next returns what there is to ask the router. It does what the stream has to do, and waits until that has begun; then it rests.
 func (s *Stream) next() (wampcore.Message, error) {
 	for {
 		s.mu.Lock()
@@ -242,19 +271,12 @@ func (s *Stream) next() (wampcore.Message, error) {
 		switch {
 		case err != nil || m != nil:
 			return m, err
-		case a != nil: // on another goroutine: the stack that it takes would stay with the stream
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				s.answered(a)
-			}()
-			<-done
+		case a != nil:
+			s.answered(a)
 		case sink == nil:
 			<-s.wake
 		default:
-			if err := sink.Wait(); err != nil {
-				s.End(fmt.Errorf("%w: %w", ErrHungUp, err))
-			}
+			return nil, wampcore.ErrResting
 		}
 	}
 }

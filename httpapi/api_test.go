@@ -63,12 +63,12 @@ func newFaceOver(tb testing.TB, realm router.RealmConfig, change ...func(*httpap
 			}
 			return r.DialAs(router.Identity{AuthID: p.AuthID, AuthRole: p.AuthRole, Method: p.Method, Provider: p.Provider}), nil
 		},
-		Attach: func(t wampcore.Transport, p bridge.Principal) error {
+		Attach: func(t wampcore.Transport, p bridge.Principal) func() error {
 			if p.AuthRole == "" {
-				return r.Attach(t, router.Peer{Transport: "http"})
+				return r.AttachResting(t, router.Peer{Transport: "http"}, nil)
 			}
 			id := router.Identity{AuthID: p.AuthID, AuthRole: p.AuthRole, Method: p.Method, Provider: p.Provider}
-			return r.AttachAs(t, router.Peer{Transport: "http"}, id)
+			return r.AttachResting(t, router.Peer{Transport: "http"}, &id)
 		},
 		StreamEvents: 100,
 	})

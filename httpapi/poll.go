@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
@@ -40,14 +41,25 @@ func pollTime(r *http.Request) (wait time.Duration, polling bool, err error) {
 
 // poll answers with the events that came behind the cursor, or else with the first that come in time, and where to go on.
 func (a *api) poll(w http.ResponseWriter, r *http.Request, req *bridge.StreamRequest, wait time.Duration) error {
-	k := &pollSink{wake: make(chan struct{}, 1), gone: r.Context().Done(), wait: wait, patient: req.Retained}
+	k := &pollSink{wait: wait, patient: req.Retained}
+	begun, over := make(chan struct{}), make(chan error, 1)
 	req.Slow, req.Frames = bridge.SlowDisconnect, k
 	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
 		k.stream = s
+		close(begun)
 		return k, nil
 	}
-	if err := a.serveStream(r, req); err != nil {
-		return err
+	a.beginStream(r, req, func(err error) { over <- err })
+	select {
+	case <-begun:
+		defer context.AfterFunc(r.Context(), func() { k.stream.End(fmt.Errorf("%w: %w", bridge.ErrHungUp, context.Canceled)) })()
+		if err := <-over; err != nil {
+			return err
+		}
+	case err := <-over:
+		if err != nil {
+			return err
+		}
 	}
 	body, err := k.answer()
 	if err != nil {
@@ -64,8 +76,6 @@ func (a *api) poll(w http.ResponseWriter, r *http.Request, req *bridge.StreamReq
 type pollSink struct {
 	stream  *bridge.Stream
 	wait    time.Duration
-	gone    <-chan struct{}
-	wake    chan struct{} // of size 1
 	patient bool          // a gap alone is no answer: what is retained follows
 
 	mu     sync.Mutex
@@ -159,24 +169,6 @@ func (k *pollSink) Send(frames [][]byte) (bool, error) {
 }
 
 func (k *pollSink) enough() { k.stream.End(bridge.ErrExpired) }
-
-// Wait waits for the end, or for the client to go.
-func (k *pollSink) Wait() error {
-	select {
-	case <-k.wake:
-		return nil
-	case <-k.gone:
-		return context.Canceled
-	}
-}
-
-// Wake makes Wait return.
-func (k *pollSink) Wake() {
-	select {
-	case k.wake <- struct{}{}:
-	default:
-	}
-}
 
 // Finish has nothing to send.
 func (k *pollSink) Finish([]byte) {}

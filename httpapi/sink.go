@@ -42,9 +42,15 @@ func (a *api) newRawSink(w http.ResponseWriter, r *http.Request, s *bridge.Strea
 		return nil, err
 	}
 	k := &rawSink{Output: out, stream: s}
-	_, err = k.Send([][]byte{header})
-	return k, err
+	if _, err = k.Send([][]byte{header}); err != nil {
+		k.Cut()
+		return nil, err
+	}
+	k.Watch(k.gone)
+	return k, nil
 }
+
+func (k *rawSink) gone(err error) { k.stream.End(fmt.Errorf("%w: %w", bridge.ErrHungUp, err)) }
 
 func headerBytes(status string, h http.Header) []byte {
 	b := &bytesWriter{b: []byte(status)}
@@ -85,24 +91,24 @@ const maxUnsent = 64 << 10
 type writerSink struct {
 	w       http.ResponseWriter
 	rc      *http.ResponseController
-	ctx     context.Context //nolint:containedctx // the request's: it is the sink's lifetime
 	stream  *bridge.Stream
-	timeout time.Duration
 	wake    chan struct{} // of size 1
+	written chan struct{} // closed when nothing more will be written
 
-	mu    sync.Mutex
-	out   []byte
-	spare []byte // the writer's
-	full  bool   // Send has said that it has enough
-	woken bool
-	cut   bool
+	mu       sync.Mutex
+	timeout  time.Duration
+	out      []byte
+	spare    []byte // the writer's
+	full     bool   // Send has said that it has enough
+	finished bool   // what is to be written is all
+	cut      bool
 }
 
-func (a *api) newWriterSink(w http.ResponseWriter, r *http.Request, s *bridge.Stream, f framing) *writerSink {
+func (a *api) newWriterSink(w http.ResponseWriter, s *bridge.Stream, f framing) *writerSink {
 	streamHeaders(w.Header(), f.format)
 	w.WriteHeader(http.StatusOK)
 	return &writerSink{
-		w: w, rc: http.NewResponseController(w), ctx: r.Context(), stream: s, timeout: a.cfg.WriteTimeout, wake: make(chan struct{}, 1),
+		w: w, rc: http.NewResponseController(w), stream: s, timeout: a.cfg.WriteTimeout, wake: make(chan struct{}, 1), written: make(chan struct{}),
 	}
 }
 
@@ -125,41 +131,37 @@ func (k *writerSink) notify() {
 	}
 }
 
-// Wake makes Wait return.
-func (k *writerSink) Wake() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.woken = true
-	k.notify()
-}
-
-// Wait writes what there is, until it is woken or the reader is gone.
-func (k *writerSink) Wait() error {
+// serve writes what there is, until that is all or the reader is gone. ctx is the request's.
+func (k *writerSink) serve(ctx context.Context) {
+	defer close(k.written)
+	done := ctx.Done()
 	for {
 		if err := k.flush(); err != nil {
-			return err
+			k.stream.End(fmt.Errorf("%w: %w", bridge.ErrHungUp, err))
+			return
 		}
-		k.mu.Lock()
-		woken, cut := k.woken, k.cut
-		k.woken = false
-		k.mu.Unlock()
-		switch {
-		case cut:
-			return http.ErrAbortHandler
-		case woken:
-			return nil
+		if k.isOver() {
+			return
 		}
 		select {
 		case <-k.wake:
-		case <-k.ctx.Done():
-			why, ok := errors.AsType[farewell](context.Cause(k.ctx))
+		case <-done:
+			why, ok := errors.AsType[farewell](context.Cause(ctx))
 			if !ok {
-				return context.Cause(k.ctx)
+				k.stream.End(fmt.Errorf("%w: %w", bridge.ErrHungUp, context.Cause(ctx)))
+				return
 			}
 			k.stream.End(fmt.Errorf("%w: %w", bridge.ErrExpired, why))
-			return nil
+			done = nil // the last words are still to come
 		}
 	}
+}
+
+// isOver reports whether nothing more is to be written.
+func (k *writerSink) isOver() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.cut || k.finished && len(k.out) == 0
 }
 
 // flush writes until there is nothing left.
@@ -195,7 +197,10 @@ func (k *writerSink) rest(b []byte) {
 }
 
 func (k *writerSink) write(b []byte) error {
-	_ = k.rc.SetWriteDeadline(time.Now().Add(k.timeout))
+	k.mu.Lock()
+	timeout := k.timeout
+	k.mu.Unlock()
+	_ = k.rc.SetWriteDeadline(time.Now().Add(timeout))
 	if _, err := k.w.Write(b); err != nil {
 		return err
 	}
@@ -210,11 +215,14 @@ func (k *writerSink) write(b []byte) error {
 	return nil
 }
 
-// Finish writes the last words.
+// Finish has the last words written.
 func (k *writerSink) Finish(last []byte) {
-	_, _ = k.Send([][]byte{last})
+	k.mu.Lock()
 	k.timeout = min(k.timeout, finishTimeout)
-	_ = k.flush()
+	k.finished = true
+	k.mu.Unlock()
+	_, _ = k.Send([][]byte{last})
+	<-k.written
 }
 
 // Cut ends it without.

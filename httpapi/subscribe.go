@@ -45,43 +45,53 @@ func (a *api) subscribe(w http.ResponseWriter, r *http.Request) error {
 		f.chunked = r.ProtoMinor > 0
 		return a.streamRaw(w, r, req, f)
 	}
-	req.Frames = lastFrames{f, requestID(r)}
-	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) { return a.newWriterSink(w, r, s, f), nil }
-	return a.serveStream(r, req)
+	return a.streamWritten(w, r, req, f)
 }
 
-// streamRaw serves a stream on a goroutine of its own, so that the handler's, and the buffers of net/http, are given back.
+// streamRaw begins a stream that goes on when the handler has returned, and the buffers of net/http are given back.
 func (a *api) streamRaw(w http.ResponseWriter, r *http.Request, req *bridge.StreamRequest, f framing) error {
-	begun, failed := make(chan struct{}), make(chan error, 1)
+	who, begun := requesterOf(r), make(chan error, 1)
 	req.Frames = lastFrames{f, requestID(r)}
 	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
 		k, err := a.newRawSink(w, r, s, f)
-		if err == nil {
-			a.watched.takeOver(requesterOf(r), s)
-			close(begun)
+		if err != nil {
+			return nil, err
 		}
-		return k, err
+		a.watched.takeOver(who, s)
+		begun <- nil
+		return k, nil
 	}
-	go a.serveRaw(r, req, failed) // the bridge waits for it
+	a.beginStream(r, req, func(err error) {
+		if who.stream == nil {
+			begun <- err
+			return
+		}
+		a.over(who)
+	})
+	return <-begun
+}
+
+// streamWritten serves a stream that the handler's goroutine writes.
+func (a *api) streamWritten(w http.ResponseWriter, r *http.Request, req *bridge.StreamRequest, f framing) error {
+	begun, over := make(chan *writerSink, 1), make(chan error, 1)
+	req.Frames = lastFrames{f, requestID(r)}
+	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
+		k := a.newWriterSink(w, s, f)
+		begun <- k
+		return k, nil
+	}
+	a.beginStream(r, req, func(err error) { over <- err })
 	select {
-	case <-begun:
-		return nil
-	case err := <-failed:
+	case k := <-begun:
+		k.serve(r.Context())
+		return <-over
+	case err := <-over:
 		return err
 	}
 }
 
-func (a *api) serveRaw(r *http.Request, req *bridge.StreamRequest, failed chan<- error) {
-	who := requesterOf(r)
-	err := a.serveStream(r, req)
-	if who.stream != nil {
-		a.over(who)
-	}
-	failed <- err
-}
-
-// serveStream serves a stream until it is over. Until it begins, it has the time that other requests have.
-func (a *api) serveStream(r *http.Request, req *bridge.StreamRequest) error {
+// beginStream begins a stream, which has the time that other requests have to do so.
+func (a *api) beginStream(r *http.Request, req *bridge.StreamRequest, over func(error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.CallTimeout)
 	ready := req.Ready
 	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
@@ -89,11 +99,12 @@ func (a *api) serveStream(r *http.Request, req *bridge.StreamRequest) error {
 		cancel = nil // a stream that has begun keeps nothing of its request
 		return ready(s)
 	}
-	err := a.cfg.Bridge.Stream(ctx, a.principal(r), req)
-	if cancel != nil {
-		cancel()
-	}
-	return err
+	a.cfg.Bridge.Stream(ctx, a.principal(r), req, func(err error) {
+		if cancel != nil {
+			cancel()
+		}
+		over(err)
+	})
 }
 
 // canHijack reports whether a request's connection can be taken over: it is HTTP/1's alone, in the clear, and nothing of a body is to come.

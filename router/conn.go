@@ -38,8 +38,10 @@ type conn struct {
 	out queue
 
 	// Owned by the reader.
-	batch  batch
-	routed int // since the last flush
+	batch   batch
+	routed  int      // since the last flush
+	session *session // that serve goes on with; nil: it begins one
+	expiry  *time.Timer
 
 	mu      sync.Mutex
 	cause   error  // why the connection has to end; the first one counts
@@ -83,14 +85,22 @@ func (c *conn) reason() error {
 	return c.cause
 }
 
-// serve runs the connection's sessions. When it returns, no goroutine of the connection is left.
+// serve runs the connection's sessions. When it returns, no goroutine of the connection is left; with ErrResting it goes on when it is called again.
 func (c *conn) serve() error {
 	wait := c.router.cfg.HelloTimeout
 	timeout := error(wampcore.Violation("no HELLO came within %s", wait))
 	for {
-		s, err := c.begin(wait, timeout)
+		s, err := c.session, error(nil)
+		if s == nil {
+			s, err = c.begin(wait, timeout)
+		}
 		if err == nil {
 			err = c.run(s)
+		}
+		c.session = nil
+		if errors.Is(err, wampcore.ErrResting) {
+			c.session = s
+			return err
 		}
 		if !errors.Is(err, errGoodbye) {
 			c.end(s, err)
@@ -115,20 +125,25 @@ func (c *conn) begin(wait time.Duration, timeout error) (s *session, err error) 
 	return s, err
 }
 
-// run serves one session until something ends it, and then takes it out of its realm.
+// run serves one session until something ends it, and then takes it out of its realm; or until its transport rests.
 func (c *conn) run(s *session) (err error) {
-	started := time.Now()
-	if !s.expires.IsZero() {
-		expiry := time.AfterFunc(time.Until(s.expires), func() { c.stop(errExpired) })
-		defer expiry.Stop()
+	if !s.expires.IsZero() && c.expiry == nil {
+		c.expiry = time.AfterFunc(time.Until(s.expires), func() { c.stop(errExpired) })
 	}
 	defer func() {
+		if errors.Is(err, wampcore.ErrResting) {
+			return
+		}
+		if c.expiry != nil {
+			c.expiry.Stop()
+			c.expiry = nil
+		}
 		if p := recover(); p != nil { // a bug of ours: it costs this session, not the process
 			s.log(zerolog.ErrorLevel).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("routing panicked")
 			err = fmt.Errorf("router: panic: %v", p)
 		}
 		s.realm.leave(&c.batch, s)
-		s.logEnd(err, time.Since(started))
+		s.logEnd(err, time.Since(s.joined))
 	}()
 	for {
 		m, err := c.receive()

@@ -49,6 +49,7 @@ func (c *conn) hello(m *wampcore.Hello) (_ *session, err error) {
 		authRole: id.AuthRole,
 		authMeth: id.Method,
 		authProv: id.Provider,
+		joined:   time.Now(),
 		expires:  id.Expires,
 	}
 	if c.identity == nil {

@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"errors"
 	"crypto/tls"
 	"net"
 	"sync"
@@ -70,11 +71,6 @@ func New(cfg Config) (*Router, error) {
 // left in good order.
 func (r *Router) Attach(t wampcore.Transport, peer Peer) error { return r.attach(t, peer, nil) }
 
-// AttachAs is Attach for a peer that has this identity without authentication: the program vouches for it.
-func (r *Router) AttachAs(t wampcore.Transport, peer Peer, id Identity) error {
-	return r.attach(t, peer, &vouched{id, context.Background(), func() {}})
-}
-
 func (r *Router) attach(t wampcore.Transport, peer Peer, v *vouched) error {
 	var id *Identity
 	if v != nil {
@@ -91,6 +87,23 @@ func (r *Router) attach(t wampcore.Transport, peer Peer, v *vouched) error {
 		defer context.AfterFunc(v.until, func() { c.stop(errExpired) })()
 	}
 	return c.serve()
+}
+
+// AttachResting is Attach for a transport that does not wait for messages. Each call of serve, one at a time, serves those that are here; with
+// ErrResting there is to be another one when there are more, or Interrupt was called. With an identity the program vouches for the peer.
+func (r *Router) AttachResting(t wampcore.Transport, peer Peer, id *Identity) (serve func() error) {
+	c := r.admit(t, peer, id)
+	if c == nil {
+		_ = t.Close(0)
+		return func() error { return errShutdown }
+	}
+	return func() error {
+		err := c.serve()
+		if !errors.Is(err, wampcore.ErrResting) {
+			r.release(c)
+		}
+		return err
+	}
 }
 
 // Dial attaches an in-process peer, which is a peer like any other.

@@ -24,6 +24,7 @@ type session struct {
 	authMeth string
 	authProv string
 	meter    meter
+	joined   time.Time
 	expires  time.Time // the zero time: it does not
 	login    string    // the authenticator that let it in; empty: the program vouches for it
 

@@ -45,6 +45,7 @@ func Violation(format string, args ...any) *ProtocolError {
 var (
 	ErrClosed      = errors.New("wampcore: transport closed")
 	ErrInterrupted = errors.New("wampcore: transport interrupted")
+	ErrResting     = errors.New("wampcore: nothing has come yet")
 )
 
 // The predefined URIs of errors and of reasons to close. [WAMP predefined URIs]

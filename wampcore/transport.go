@@ -11,8 +11,8 @@ import (
 // calls Write or Flush. Interrupt and Close(0) may be called by anyone at any time, more than once.
 type Transport interface {
 	// Receive waits for the peer's next message. The message is valid until the next Receive; its payload may be taken
-	// over. A *ProtocolError means that what came is no message; ErrInterrupted that Interrupt was called; any other error
-	// that the peer is gone.
+	// over. A *ProtocolError means that what came is no message; ErrInterrupted that Interrupt was called; ErrResting that nothing
+	// has come yet, of a transport that does not wait; any other error that the peer is gone.
 	Receive() (Message, error)
 	// Ready reports whether a whole message is here already, so that Receive would not wait.
 	Ready() bool

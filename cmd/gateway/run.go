@@ -149,12 +149,12 @@ func newGateway(cfg config, t *tracer, log zerolog.Logger) (*gateway, error) {
 		}
 		return r.DialAs(router.Identity{AuthID: p.AuthID, AuthRole: p.AuthRole, Method: p.Method, Provider: p.Provider}), nil
 	}
-	streams.Attach = func(t wampcore.Transport, p bridge.Principal) error {
+	streams.Attach = func(t wampcore.Transport, p bridge.Principal) func() error {
 		peer := router.Peer{Transport: "http"}
 		if p.AuthRole == "" {
-			return r.Attach(t, peer)
+			return r.AttachResting(t, peer, nil)
 		}
-		return r.AttachAs(t, peer, router.Identity{AuthID: p.AuthID, AuthRole: p.AuthRole, Method: p.Method, Provider: p.Provider})
+		return r.AttachResting(t, peer, &router.Identity{AuthID: p.AuthID, AuthRole: p.AuthRole, Method: p.Method, Provider: p.Provider})
 	}
 	g.bridge = bridge.New(streams)
 	g.hooks, err = g.newHooks(streams)

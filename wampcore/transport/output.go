@@ -3,20 +3,18 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 )
 
 // Output is a connection of HTTP/1.1 that was taken over, to be written to without waiting for the peer. One goroutine, not always
-// the same, calls Send, Flush and Finish; another one Wait. Wake and Cut may be called by anyone at any time.
+// the same, calls Send, Flush and Finish. Cut may be called by anyone at any time.
 type Output struct {
-	conn    conn
-	dropped int // bytes that the peer sent; the waiter's
-
-	mu    sync.Mutex
-	woken bool
+	conn     conn
+	dropped  int // bytes that the peer sent; the watcher's
+	watching sync.WaitGroup
 }
 
 // Hijack takes over the connection of a request. timeout is how long Flush waits each time.
@@ -51,42 +49,56 @@ const maxDropped = 64 << 10
 
 var errTalks = errors.New("the peer sends where it is to listen")
 
-// Wait waits until the peer is gone, which is its error, or Wake is called.
-func (o *Output) Wait() error {
-	for !o.wasWoken() {
-		err := o.conn.fill()
-		o.dropped += o.conn.w
-		o.conn.free()
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded): // woken
-		case err != nil:
+// Watch has gone called when the peer is gone, on a goroutine that does nothing else: its stack is the smallest that there is.
+func (o *Output) Watch(gone func(error)) {
+	o.watching.Add(1)
+	go o.watch(gone)
+}
+
+func (o *Output) watch(gone func(error)) {
+	err := o.drop()
+	o.watching.Done()
+	gone(err)
+}
+
+// drop reads, and returns why that is over.
+func (o *Output) drop() error {
+	if o.conn.raw != nil {
+		var failed error
+		if err := o.conn.raw.Read(func(fd uintptr) bool {
+			var done bool
+			done, failed = o.dropSome(fd)
+			return done
+		}); err != nil {
 			return err
-		case o.dropped > maxDropped:
-			return errTalks
+		}
+		return failed
+	}
+	var b [512]byte
+	for o.dropped <= maxDropped {
+		n, err := o.conn.Conn.Read(b[:])
+		if o.dropped += n; err != nil {
+			return err
 		}
 	}
-	return nil
+	return errTalks
 }
 
-func (o *Output) wasWoken() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.woken {
-		return false
+// dropSome reads what there is. It reports whether that was the end, and why.
+func (o *Output) dropSome(fd uintptr) (bool, error) {
+	for o.dropped <= maxDropped {
+		n, again, err := rawDrop(fd)
+		switch {
+		case again:
+			return false, nil
+		case err != nil:
+			return true, err
+		case n == 0:
+			return true, io.EOF
+		}
+		o.dropped += n
 	}
-	o.woken = false
-	_ = o.conn.SetReadDeadline(time.Time{})
-	return true
-}
-
-// Wake makes Wait return, now or when it is called next.
-func (o *Output) Wake() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.woken {
-		o.woken = true
-		_ = o.conn.SetReadDeadline(time.Unix(1, 0))
-	}
+	return true, errTalks
 }
 
 // Finish sends the last words behind what waits, and closes the connection when the peer has read them, or has ended it, or
@@ -102,11 +114,7 @@ func (o *Output) Finish(last []byte, grace time.Duration) {
 	if err != nil || closeWrite(o.conn.Conn) != nil {
 		return
 	}
-	_ = o.conn.SetReadDeadline(time.Now().Add(grace))
-	var sink [512]byte
-	for err == nil {
-		_, err = o.conn.Conn.Read(sink[:])
-	}
+	o.watching.Wait() // until the peer closes its end, too, or grace is over
 }
 
 // Cut closes the connection.

@@ -14,3 +14,5 @@ func rawConn(net.Conn) syscall.RawConn { return nil }
 func rawRead(uintptr, []byte) (int, bool, error) { return 0, false, errors.ErrUnsupported }
 
 func rawWrite(uintptr, []byte) (int, bool, error) { return 0, false, errors.ErrUnsupported }
+
+func rawDrop(uintptr) (int, bool, error) { return 0, false, errors.ErrUnsupported }

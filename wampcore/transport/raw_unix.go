@@ -25,6 +25,18 @@ func rawRead(fd uintptr, b []byte) (n int, again bool, err error) {
 	return retry(func() (int, error) { return syscall.Read(int(fd), b) })
 }
 
+// rawDrop reads what nobody wants.
+func rawDrop(fd uintptr) (n int, again bool, err error) {
+	var b [64]byte
+	for {
+		n, err = syscall.Read(int(fd), b[:])
+		if !errors.Is(err, syscall.EINTR) {
+			again = errors.Is(err, syscall.EAGAIN)
+			return n, again, err
+		}
+	}
+}
+
 func rawWrite(fd uintptr, b []byte) (n int, again bool, err error) {
 	return retry(func() (int, error) { return syscall.Write(int(fd), b) })
 }
