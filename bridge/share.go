@@ -41,6 +41,8 @@ func (s *Stream) share(ctx context.Context) (serve func() error) {
 }
 
 func (s *Stream) subscribe(ctx context.Context) (*client.Redialer, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.req.Timeout)
+	defer cancel()
 	session, r, err := s.b.join(ctx, use{s.p, true})
 	if err != nil {
 		return nil, err

@@ -41,6 +41,7 @@ type StreamRequest struct {
 	FailOnGap bool   // rather no stream than one that has a gap at its beginning: GapError
 	Retained  bool   // first what the router retains of the topics
 	Slow      Slow
+	Timeout   time.Duration // for it to begin; default 10 s
 	Until     time.Time     // the stream ends with ErrExpired; the zero time: never
 	Heartbeat time.Duration // about the time between two; default 15 s
 	Frames    Frames
@@ -104,7 +105,7 @@ type Stream struct {
 	cursor wampcore.ID // what the reader has seen
 	seen   uint64      // events
 	beats  int
-	timers [2]*time.Timer // of the heartbeat, and of the end
+	timers [2]*time.Timer // of the heartbeat, which before it begins is that of the beginning; and of the end
 }
 
 // answer is what the router says to a question.
@@ -119,6 +120,9 @@ func (b *Bridge) Stream(ctx context.Context, p Principal, req *StreamRequest, ov
 	if req.Heartbeat <= 0 {
 		req.Heartbeat = 15 * time.Second
 	}
+	if req.Timeout <= 0 {
+		req.Timeout = joinTimeout
+	}
 	s := &Stream{
 		b: b, p: p, req: req, over: over, wake: make(chan struct{}, 1), opening: newOpening(req), subscriptions: make([]wampcore.ID, len(req.Topics)),
 	}
@@ -129,6 +133,9 @@ func (b *Bridge) Stream(ctx context.Context, p Principal, req *StreamRequest, ov
 		return
 	}
 	s.opening.begun = context.AfterFunc(ctx, func() { s.End(context.Cause(ctx)) })
+	s.mu.Lock()
+	s.timers[0] = time.AfterFunc(req.Timeout, s.beat)
+	s.mu.Unlock()
 	if b.cfg.Attach != nil {
 		s.open(p.Realm)
 		s.serve = b.cfg.Attach(peer{s}, p)
@@ -453,7 +460,7 @@ func (s *Stream) flush() {
 
 // start begins the heartbeat, and the time that the stream has. mu is held.
 func (s *Stream) start() {
-	s.timers[0] = time.AfterFunc(s.pause(), s.beat)
+	s.timers[0].Reset(s.pause())
 	if !s.req.Until.IsZero() {
 		s.timers[1] = time.AfterFunc(time.Until(s.req.Until), func() { s.End(ErrExpired) })
 	}
@@ -465,6 +472,10 @@ func (s *Stream) beat() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
+		return
+	}
+	if s.sink == nil {
+		s.end(context.DeadlineExceeded)
 		return
 	}
 	s.timers[0].Reset(s.pause())

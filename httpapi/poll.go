@@ -49,7 +49,7 @@ func (a *api) poll(w http.ResponseWriter, r *http.Request, req *bridge.StreamReq
 		close(begun)
 		return k, nil
 	}
-	a.beginStream(r, req, func(err error) { over <- err })
+	a.cfg.Bridge.Stream(r.Context(), a.principal(r), req, func(err error) { over <- err })
 	select {
 	case <-begun:
 		defer context.AfterFunc(r.Context(), func() { k.stream.End(fmt.Errorf("%w: %w", bridge.ErrHungUp, context.Canceled)) })()

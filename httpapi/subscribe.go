@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -61,7 +60,7 @@ func (a *api) streamRaw(w http.ResponseWriter, r *http.Request, req *bridge.Stre
 		begun <- nil
 		return k, nil
 	}
-	a.beginStream(r, req, func(err error) {
+	a.cfg.Bridge.Stream(r.Context(), a.principal(r), req, func(err error) {
 		if who.stream == nil {
 			begun <- err
 			return
@@ -80,7 +79,7 @@ func (a *api) streamWritten(w http.ResponseWriter, r *http.Request, req *bridge.
 		begun <- k
 		return k, nil
 	}
-	a.beginStream(r, req, func(err error) { over <- err })
+	a.cfg.Bridge.Stream(r.Context(), a.principal(r), req, func(err error) { over <- err })
 	select {
 	case k := <-begun:
 		k.serve(r.Context())
@@ -88,23 +87,6 @@ func (a *api) streamWritten(w http.ResponseWriter, r *http.Request, req *bridge.
 	case err := <-over:
 		return err
 	}
-}
-
-// beginStream begins a stream, which has the time that other requests have to do so.
-func (a *api) beginStream(r *http.Request, req *bridge.StreamRequest, over func(error)) {
-	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.CallTimeout)
-	ready := req.Ready
-	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
-		cancel()
-		cancel = nil // a stream that has begun keeps nothing of its request
-		return ready(s)
-	}
-	a.cfg.Bridge.Stream(ctx, a.principal(r), req, func(err error) {
-		if cancel != nil {
-			cancel()
-		}
-		over(err)
-	})
 }
 
 // canHijack reports whether a request's connection can be taken over: it is HTTP/1's alone, in the clear, and nothing of a body is to come.
@@ -132,7 +114,7 @@ func (a *api) streamRequest(r *http.Request) (req *bridge.StreamRequest, err err
 		return req, err
 	}
 	req.Cursor = cmp.Or(r.Header.Get("Last-Event-ID"), q.Get("cursor"), q.Get("lastEventId"))
-	req.Heartbeat, req.Until = a.cfg.Heartbeat, requesterOf(r).expires
+	req.Timeout, req.Heartbeat, req.Until = a.cfg.CallTimeout, a.cfg.Heartbeat, requesterOf(r).expires
 	for _, option := range []struct {
 		name  string
 		known []string

@@ -69,6 +69,7 @@ func run(ctx context.Context, stop func(), hangup <-chan os.Signal, cfg config, 
 		return errors.Join(err, g.shutdown(ctx))
 	}
 	g.serving.Go(g.watch)
+	g.serving.Go(g.giveBack)
 	g.life.advance(serving)
 	select {
 	case <-ctx.Done():
