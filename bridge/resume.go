@@ -194,7 +194,7 @@ func (s *Stream) begin() bool {
 		s.end(err)
 		return false
 	}
-	s.sink, s.req.Ready = sink, nil
+	s.sink, s.req.Ready, s.wake = sink, nil, nil
 	s.b.streamStats.opened.Add(1)
 	if s.err != nil { // it ended meanwhile
 		return true

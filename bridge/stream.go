@@ -79,7 +79,7 @@ type Stream struct {
 	req   *StreamRequest
 	serve func() error // one turn; ErrResting: there will be another one
 	over  func(error)
-	wake  chan struct{} // of size 1; wakes the first turn, while there is no sink
+	wake  chan struct{} // of size 1; wakes the first turn, while there is no sink; then nil
 
 	mu          sync.Mutex
 	resting     bool // nobody serves it: there is nothing to do

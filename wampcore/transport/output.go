@@ -15,6 +15,8 @@ type Output struct {
 	conn     conn
 	dropped  int // bytes that the peer sent; the watcher's
 	watching sync.WaitGroup
+	gone     func(error)
+	key      uint64 // of the watcher
 }
 
 // Hijack takes over the connection of a request. timeout is how long Flush waits each time.
@@ -49,16 +51,20 @@ const maxDropped = 64 << 10
 
 var errTalks = errors.New("the peer sends where it is to listen")
 
-// Watch has gone called when the peer is gone, on a goroutine that does nothing else: its stack is the smallest that there is.
+// Watch has gone, which must not wait, called when the peer is gone; not where it is cut.
 func (o *Output) Watch(gone func(error)) {
+	o.gone = gone
 	o.watching.Add(1)
-	go o.watch(gone)
+	if !outputs.add(o) {
+		go o.watch()
+	}
 }
 
-func (o *Output) watch(gone func(error)) {
+// watch does nothing else: the goroutine's stack is the smallest that there is.
+func (o *Output) watch() {
 	err := o.drop()
 	o.watching.Done()
-	gone(err)
+	o.gone(err)
 }
 
 // drop reads, and returns why that is over.
@@ -118,4 +124,7 @@ func (o *Output) Finish(last []byte, grace time.Duration) {
 }
 
 // Cut closes the connection.
-func (o *Output) Cut() { _ = o.conn.Close() }
+func (o *Output) Cut() {
+	_ = o.conn.Close()
+	outputs.forget(o)
+}
