@@ -12,30 +12,34 @@ import (
 
 // share returns what serves a stream on the session of the principal's streams, and on those that follow when that is lost.
 func (s *Stream) share(ctx context.Context) (serve func() error) {
-	var r *client.Redialer
-	return func() (err error) {
-		defer func() {
-			if !errors.Is(err, wampcore.ErrResting) {
-				s.withdraw() //nolint:contextcheck // the stream outlives its request
-			}
-		}()
-		if r == nil {
-			if r, err = s.subscribe(ctx); err != nil {
-				return err
-			}
-			ctx = nil // the request's
+	return func() error {
+		r, err := s.subscribe(ctx)
+		if err != nil {
+			s.withdraw() //nolint:contextcheck // the request's may have ended
+			return err
 		}
-		for {
-			m, err := s.next()
-			if err != nil {
-				return err
-			}
-			switch m := m.(type) {
-			case *wampcore.Call:
-				s.put(r, m) //nolint:contextcheck // the stream outlives its request
-			case *wampcore.Goodbye: // the session is not the stream's
-				return ErrDraining
-			}
+		s.serve = func() error { return s.sharedTurn(r) } // which keeps nothing of the request
+		return s.serve()
+	}
+}
+
+// sharedTurn is a turn of a stream that is subscribed.
+func (s *Stream) sharedTurn(r *client.Redialer) (err error) {
+	defer func() {
+		if !errors.Is(err, wampcore.ErrResting) {
+			s.withdraw()
+		}
+	}()
+	for {
+		m, err := s.next()
+		if err != nil {
+			return err
+		}
+		switch m := m.(type) {
+		case *wampcore.Call:
+			s.put(r, m)
+		case *wampcore.Goodbye: // the session is not the stream's
+			return ErrDraining
 		}
 	}
 }

@@ -76,7 +76,7 @@ func (a *api) poll(w http.ResponseWriter, r *http.Request, req *bridge.StreamReq
 type pollSink struct {
 	stream  *bridge.Stream
 	wait    time.Duration
-	patient bool          // a gap alone is no answer: what is retained follows
+	patient bool // a gap alone is no answer: what is retained follows
 
 	mu     sync.Mutex
 	timer  *time.Timer

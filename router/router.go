@@ -2,8 +2,8 @@ package router
 
 import (
 	"context"
-	"errors"
 	"crypto/tls"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"

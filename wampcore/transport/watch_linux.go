@@ -29,7 +29,7 @@ func (w *watcher) add(o *Output) bool {
 		return false
 	}
 	w.lastKey++
-	e := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | epollET, Fd: int32(w.lastKey), Pad: int32(w.lastKey >> 32)} //nolint:gosec // both halves
+	e := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | epollET, Fd: int32(w.lastKey), Pad: int32(w.lastKey >> 32)}
 	added := false
 	err := o.conn.raw.Control(func(fd uintptr) { added = syscall.EpollCtl(w.fd, syscall.EPOLL_CTL_ADD, int(fd), &e) == nil })
 	if err != nil || !added {
@@ -100,7 +100,7 @@ func (w *watcher) run(raw syscall.RawConn) {
 			return
 		}
 		for _, e := range events[:n] {
-			key := uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32 //nolint:gosec // as add has put them
+			key := uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
 			if o := w.find(key); o != nil {
 				o.look()
 			}
