@@ -29,7 +29,6 @@ func (f *follower) come() {
 	req := f.req
 	req.Cursor = f.cursor
 	f.r = f.n.read(req)
-	f.r.next() // how it begins: who leaves before knows of no stream
 }
 
 func (f *follower) leave() {

@@ -331,8 +331,33 @@ func (a *api) around(next http.Handler) http.Handler {
 			p.write(rec, r)
 			return
 		}
-		next.ServeHTTP(rec, r)
+		if staysWith(r) {
+			aside(func() { next.ServeHTTP(rec, r) })
+		} else {
+			next.ServeHTTP(rec, r)
+		}
+		if facts.goOn != nil {
+			facts.goOn()
+		}
 	})
+}
+
+// staysWith reports whether net/http's goroutine will have to stay with a request's stream. What the handlers take of its stack would
+// not be given back meanwhile.
+func staysWith(r *http.Request) bool {
+	return (r.ProtoMajor > 1 || r.TLS != nil) && r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/subscribe")
+}
+
+// aside calls f on another goroutine, and panics as it does.
+func aside(f func()) {
+	panicked := make(chan any, 1)
+	go func() {
+		defer func() { panicked <- recover() }()
+		f()
+	}()
+	if v := <-panicked; v != nil {
+		panic(v)
+	}
 }
 
 func newRequestID() string {

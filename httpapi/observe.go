@@ -38,6 +38,7 @@ type facts struct {
 	id    string
 	began time.Time
 	route string // set when it is known
+	goOn  func() // does what is left of the answer when all handlers have returned; nil: nothing
 }
 
 type factsKey struct{}

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -131,10 +130,9 @@ func (k *writerSink) notify() {
 	}
 }
 
-// serve writes what there is, until that is all or the reader is gone. ctx is the request's.
-func (k *writerSink) serve(ctx context.Context) {
+// serve writes what there is, until that is all or the reader is gone.
+func (k *writerSink) serve(gone <-chan struct{}) {
 	defer close(k.written)
-	done := ctx.Done()
 	for {
 		if err := k.flush(); err != nil {
 			k.stream.End(fmt.Errorf("%w: %w", bridge.ErrHungUp, err))
@@ -145,14 +143,9 @@ func (k *writerSink) serve(ctx context.Context) {
 		}
 		select {
 		case <-k.wake:
-		case <-done:
-			why, ok := errors.AsType[farewell](context.Cause(ctx))
-			if !ok {
-				k.stream.End(fmt.Errorf("%w: %w", bridge.ErrHungUp, context.Cause(ctx)))
-				return
-			}
-			k.stream.End(fmt.Errorf("%w: %w", bridge.ErrExpired, why))
-			done = nil // the last words are still to come
+		case <-gone:
+			k.stream.End(fmt.Errorf("%w: %w", bridge.ErrHungUp, context.Canceled))
+			return
 		}
 	}
 }

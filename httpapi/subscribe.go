@@ -70,11 +70,12 @@ func (a *api) streamRaw(w http.ResponseWriter, r *http.Request, req *bridge.Stre
 	return <-begun
 }
 
-// streamWritten serves a stream that the handler's goroutine writes.
+// streamWritten begins a stream that net/http's goroutine writes, when the handlers have returned.
 func (a *api) streamWritten(w http.ResponseWriter, r *http.Request, req *bridge.StreamRequest, f framing) error {
-	begun, over := make(chan *writerSink, 1), make(chan error, 1)
+	who, begun, over := requesterOf(r), make(chan *writerSink, 1), make(chan error, 1)
 	req.Frames = lastFrames{f, requestID(r)}
 	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
+		a.watched.takeOver(who, s)
 		k := a.newWriterSink(w, s, f)
 		begun <- k
 		return k, nil
@@ -82,8 +83,14 @@ func (a *api) streamWritten(w http.ResponseWriter, r *http.Request, req *bridge.
 	a.cfg.Bridge.Stream(r.Context(), a.principal(r), req, func(err error) { over <- err })
 	select {
 	case k := <-begun:
-		k.serve(r.Context())
-		return <-over
+		facts := factsOf(r.Context())
+		gone := facts.Context.Done() // not the handlers'
+		facts.goOn = func() {
+			k.serve(gone)
+			<-over
+			a.over(who)
+		}
+		return nil
 	case err := <-over:
 		return err
 	}
