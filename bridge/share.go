@@ -18,7 +18,7 @@ func (s *Stream) share(ctx context.Context) (serve func() error) {
 			s.withdraw() //nolint:contextcheck // the request's may have ended
 			return err
 		}
-		s.serve = func() error { return s.sharedTurn(r) } // which keeps nothing of the request
+		s.serve = func() error { return s.sharedTurn(r) } //nolint:contextcheck // it keeps nothing of the request
 		return s.serve()
 	}
 }

@@ -331,15 +331,20 @@ func (a *api) around(next http.Handler) http.Handler {
 			p.write(rec, r)
 			return
 		}
-		if staysWith(r) {
-			aside(func() { next.ServeHTTP(rec, r) })
-		} else {
-			next.ServeHTTP(rec, r)
-		}
-		if facts.goOn != nil {
-			facts.goOn()
-		}
+		facts.serve(next, r)
 	})
+}
+
+// serve has a request answered.
+func (f *facts) serve(next http.Handler, r *http.Request) {
+	if staysWith(r) {
+		aside(func() { next.ServeHTTP(&f.rec, r) })
+	} else {
+		next.ServeHTTP(&f.rec, r)
+	}
+	if f.goOn != nil {
+		f.goOn()
+	}
 }
 
 // staysWith reports whether net/http's goroutine will have to stay with a request's stream. What the handlers take of its stack would

@@ -72,7 +72,7 @@ func (a *api) streamRaw(w http.ResponseWriter, r *http.Request, req *bridge.Stre
 
 // streamWritten begins a stream that net/http's goroutine writes, when the handlers have returned.
 func (a *api) streamWritten(w http.ResponseWriter, r *http.Request, req *bridge.StreamRequest, f framing) error {
-	who, begun, over := requesterOf(r), make(chan *writerSink, 1), make(chan error, 1)
+	who, begun, failed, ended := requesterOf(r), make(chan *writerSink, 1), make(chan error, 1), make(chan struct{})
 	req.Frames = lastFrames{f, requestID(r)}
 	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
 		a.watched.takeOver(who, s)
@@ -80,18 +80,24 @@ func (a *api) streamWritten(w http.ResponseWriter, r *http.Request, req *bridge.
 		begun <- k
 		return k, nil
 	}
-	a.cfg.Bridge.Stream(r.Context(), a.principal(r), req, func(err error) { over <- err })
+	a.cfg.Bridge.Stream(r.Context(), a.principal(r), req, func(err error) {
+		if who.stream == nil {
+			failed <- err
+			return
+		}
+		a.over(who)
+		close(ended)
+	})
 	select {
 	case k := <-begun:
 		facts := factsOf(r.Context())
-		gone := facts.Context.Done() // not the handlers'
+		gone := facts.Done() // not the handlers'
 		facts.goOn = func() {
 			k.serve(gone)
-			<-over
-			a.over(who)
+			<-ended
 		}
 		return nil
-	case err := <-over:
+	case err := <-failed:
 		return err
 	}
 }
