@@ -34,6 +34,7 @@ const (
 // giveBack returns memory to the system each time when the program has come to rest: connections that are open and idle, of which there may be
 // many, then take what they need, and not what opening them took.
 func (g *gateway) giveBack() {
+	debug.FreeOSMemory() // what the start has left
 	next := time.NewTimer(lookEvery)
 	defer next.Stop()
 	for was := usageNow(); ; {
