@@ -73,6 +73,13 @@ func (f farewell) Error() string { return string(f) }
 // data is what wamp.bye has.
 func (f farewell) data() []byte { return []byte(`{"reason":"` + string(f) + `"}`) }
 
+// problem is the answer where the stream has not begun.
+func (f farewell) problem() *problem {
+	p := newProblem(http.StatusUnauthorized, string(f))
+	p.header = http.Header{"Www-Authenticate": {schemeBearer + ` realm="wampgate", error="invalid_token"`}}
+	return p
+}
+
 // Why streams end that had nothing wrong with them.
 const (
 	errExpired farewell = "the credentials of the stream have expired"

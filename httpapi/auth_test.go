@@ -202,6 +202,14 @@ func TestStreamEndsWithByeWhenItsCredentialsExpire(t *testing.T) {
 	}
 }
 
+func TestCredentialsThatExpireBeforeTheStreamBeginsAreRefused(t *testing.T) {
+	f := newFace(t, func(cfg *httpapi.Config) { cfg.Auth.Methods = []httpapi.Method{lasting{folks(), time.Nanosecond}} })
+	rec := f.do(t, http.MethodGet, "/v1/subscribe/com.t", "", "Authorization", "Bearer joe")
+	if rec.Code != http.StatusUnauthorized || rec.Header().Get("WWW-Authenticate") == "" || !strings.Contains(rec.Body.String(), "have expired") {
+		t.Errorf("got %d %v %s", rec.Code, rec.Header(), rec.Body)
+	}
+}
+
 func TestWhatIsNoURIIsRefusedBeforeItIsCalled(t *testing.T) {
 	f := newFace(t)
 	for _, path := range []string{

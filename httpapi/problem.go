@@ -158,8 +158,16 @@ func asProblem(err error) *problem {
 	case errors.Is(err, client.ErrClosed), errors.Is(err, wampcore.ErrClosed):
 		return wampProblem(&wampcore.Error{URI: wampcore.ErrNetworkFailure, Message: "the session with the router was lost before the answer came"})
 	default:
-		return newProblem(http.StatusInternalServerError, "internal error")
+		return ownProblem(err)
 	}
+}
+
+// ownProblem is the answer to what ended a request here.
+func ownProblem(err error) *problem {
+	if f, ok := errors.AsType[farewell](err); ok {
+		return f.problem()
+	}
+	return newProblem(http.StatusInternalServerError, "internal error")
 }
 
 func wampProblem(e *wampcore.Error) *problem {
