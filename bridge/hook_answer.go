@@ -253,7 +253,10 @@ func (a *answerReader) lines(body io.Reader) func() (streamPart, error) {
 
 // linePart returns what a line is: a part of the result, unless its only member says what else.
 func linePart(v wampcore.Raw) streamPart {
-	c, _ := v.Dict()
+	c, ok := v.Dict()
+	if !ok {
+		return streamPart{"progress", v.Bytes}
+	}
 	key, some := c.Next()
 	name, _ := key.Text()
 	inner, _ := c.Next()

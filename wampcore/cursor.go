@@ -24,8 +24,11 @@ func (c *Cursor) Next() (Raw, bool) {
 	return Raw{Encoding: v.e, Bytes: v.b}, ok
 }
 
-// Text returns a string's bytes, which may point into r, false if the value is none.
+// Text returns a string's bytes, which may point into r, false if the value is none, or absent.
 func (r Raw) Text() ([]byte, bool) {
+	if len(r.Bytes) == 0 {
+		return nil, false
+	}
 	s, err := ref{r.Encoding, r.Bytes}.str()
 	return s, err == nil
 }
