@@ -11,6 +11,12 @@ gateway = sys.argv[1]
 ready = threading.Semaphore(0)
 
 
+def say(*words):
+    """Prints a line, whole: print writes its end apart, and others come between."""
+    sys.stdout.write(" ".join(str(word) for word in words) + "\n")
+    sys.stdout.flush()
+
+
 def send(path, body):
     request = urllib.request.Request(gateway + "/v1/" + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
     try:
@@ -30,16 +36,16 @@ def answer(call):
             send("yield/" + id, {"args": [n], "options": {"progress": True}})
         send("yield/" + id, {"args": ["done"]})
     elif name == "slow":
-        print("slow", flush=True)
+        say("slow")
 
 
 def event(kind, data):
     if kind == "invocation":
         threading.Thread(target=answer, args=(data,), daemon=True).start()
     elif kind == "interrupt":
-        print("interrupt", data["reason"], flush=True)
+        say("interrupt", data["reason"])
     elif kind == "" and data["topic"] == "com.example.news":
-        print("news", *data["args"], flush=True)
+        say("news", *data["args"])
         send("publish/com.example.echo", {"args": data["args"]})
 
 
@@ -60,7 +66,7 @@ def read(path):
                         data = value
                     elif line == b"\n":
                         if kind == "wamp.ready":
-                            print("resume", json.loads(data)["resume"], flush=True)
+                            say("resume", json.loads(data)["resume"])
                             if first:
                                 ready.release()
                             first = False
@@ -77,5 +83,5 @@ for path in paths:
     threading.Thread(target=read, args=(path,), daemon=True).start()
 for _ in paths:
     ready.acquire()
-print("ready", flush=True)
+say("ready")
 threading.Event().wait()
