@@ -134,8 +134,7 @@ func (a *api) identified(next http.Handler) http.Handler {
 			}
 		}()
 		if kind == streams {
-			who.source = credentialsOf(who.source)
-			r = r.WithContext(a.watched.add(r.Context(), who))
+			r = a.watch(r)
 		}
 		next.ServeHTTP(w, r)
 		return nil

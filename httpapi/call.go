@@ -21,7 +21,7 @@ func (a *api) call(w http.ResponseWriter, r *http.Request) error {
 		noContent(w)
 		return nil
 	case as.body == jsonLines:
-		return a.exchange(w, r, procedure, as)
+		return a.exchange(w, a.watch(r), procedure, as)
 	}
 	body, err := a.body(w, r, as.body)
 	if err != nil {
@@ -39,7 +39,7 @@ func (a *api) call(w http.ResponseWriter, r *http.Request) error {
 	req.Options.Custom = traced(r, req.Options.Custom)
 	switch f := as.answer.format; {
 	case f == eventStream || f == jsonLines:
-		return a.callInParts(w, r, procedure, as, req)
+		return a.callInParts(w, a.watch(r), procedure, as, req)
 	case len(r.Header[idempotencyKey]) == 0: // a closure costs more than the rest
 		payload, err := a.cfg.Bridge.Call(r.Context(), a.principal(r), procedure, req)
 		if err == nil {

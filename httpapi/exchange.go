@@ -55,7 +55,7 @@ func (a *api) exchangeLines(w http.ResponseWriter, r *http.Request, procedure wa
 	}
 	for part, err := range results {
 		if err != nil {
-			return err
+			return unanswered(parted(r, err))
 		}
 		if part.Final {
 			as.result(part.Payload).write(w, r)

@@ -43,7 +43,7 @@ func pollTime(r *http.Request) (wait time.Duration, polling bool, err error) {
 func (a *api) poll(w http.ResponseWriter, r *http.Request, req *bridge.StreamRequest, wait time.Duration) error {
 	k := &pollSink{wait: wait, patient: req.Retained}
 	begun, over := make(chan struct{}), make(chan error, 1)
-	req.Slow, req.Frames = bridge.SlowDisconnect, k
+	req.Slow, req.Frames, req.Until = bridge.SlowDisconnect, k, time.Time{} // its context knows when the credentials expire
 	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
 		k.stream = s
 		close(begun)
@@ -52,7 +52,7 @@ func (a *api) poll(w http.ResponseWriter, r *http.Request, req *bridge.StreamReq
 	a.cfg.Bridge.Stream(r.Context(), a.principal(r), req, func(err error) { over <- err })
 	select {
 	case <-begun:
-		defer context.AfterFunc(r.Context(), func() { k.stream.End(fmt.Errorf("%w: %w", bridge.ErrHungUp, context.Canceled)) })()
+		defer context.AfterFunc(r.Context(), func() { k.stream.End(givenUp(r)) })()
 		if err := <-over; err != nil {
 			return err
 		}
@@ -70,6 +70,14 @@ func (a *api) poll(w http.ResponseWriter, r *http.Request, req *bridge.StreamReq
 	}
 	writeJSON(w, r, body)
 	return nil
+}
+
+// givenUp is why a poll ends before its time.
+func givenUp(r *http.Request) error {
+	if why := farewellOf(r); why != "" {
+		return fmt.Errorf("%w: %w", bridge.ErrExpired, why)
+	}
+	return fmt.Errorf("%w: %w", bridge.ErrHungUp, context.Canceled)
 }
 
 // pollSink collects events until there are some. It is its own frames: what is to be known of each of them stands before its data.
@@ -134,7 +142,7 @@ func (k *pollSink) Beat(cursor string) []byte { return []byte("b" + cursor + " "
 
 // Last notes what went wrong.
 func (k *pollSink) Last(err error) []byte {
-	if !errors.Is(err, bridge.ErrExpired) {
+	if _, parting := errors.AsType[farewell](err); parting || !errors.Is(err, bridge.ErrExpired) {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.failed = err

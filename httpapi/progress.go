@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/http"
@@ -62,8 +63,9 @@ func (a *api) progress(
 	for !s.over() { // a client that hangs up ends the results
 		select {
 		case part := <-parts:
+			part.err = parted(r, part.err)
 			if part.err != nil && s.stream == nil {
-				return part.err
+				return unanswered(part.err)
 			}
 			s.write(part)
 		case <-beat.C:
@@ -71,6 +73,14 @@ func (a *api) progress(
 		}
 	}
 	return nil
+}
+
+// unanswered is the error of a call of which nothing was said yet. What the gateway has ended may have been executed.
+func unanswered(err error) error {
+	if why, ok := errors.AsType[farewell](err); ok {
+		return brokenPart(why)
+	}
+	return err
 }
 
 // results writes the results of a call as a stream.
@@ -100,7 +110,10 @@ func (s *resultStream) write(part partial) {
 		id, name = fmt.Sprintf(finPrefix+"%014x", uint64(wampcore.NewID())), "result"
 	}
 	var data []byte
+	why, parting := errors.AsType[farewell](part.err)
 	switch {
+	case parting: // with an id, too: to come back would be to call again
+		name, data = "wamp.bye", why.data()
 	case part.err != nil:
 		name, data = "error", s.a.asked(s.r, asProblem(part.err)).encode(requestID(s.r))
 	case s.as.value:

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/wampgate/wampgate/bridge"
 )
@@ -19,14 +20,19 @@ type watched struct {
 	open map[*requester]context.CancelCauseFunc
 }
 
-// add returns the context of a stream, which ends with its credentials, and when remove is called.
+// add returns the context of a stream, which ends with its credentials, and when remove is called. It has no deadline: that of a call
+// would be told its callee.
 func (w *watched) add(ctx context.Context, who *requester) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
 	who.stop = func() { cancel(nil) }
-	if !who.expires.IsZero() {
-		var expire context.CancelFunc
-		ctx, expire = context.WithDeadlineCause(ctx, who.expires, errExpired)
-		who.stop = func() { expire(); cancel(nil) }
+	if left := time.Until(who.expires); !who.expires.IsZero() && left <= 0 {
+		cancel(errExpired)
+	} else if !who.expires.IsZero() {
+		expiry := time.AfterFunc(left, func() { cancel(errExpired) })
+		who.stop = func() {
+			expiry.Stop()
+			cancel(nil)
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -35,6 +41,13 @@ func (w *watched) add(ctx context.Context, who *requester) context.Context {
 	}
 	w.open[who] = cancel
 	return ctx
+}
+
+// watch returns a request whose context ends with its credentials, as a stream's does.
+func (a *api) watch(r *http.Request) *http.Request {
+	who := requesterOf(r)
+	who.source = credentialsOf(who.source)
+	return r.WithContext(a.watched.add(r.Context(), who))
 }
 
 // takeOver notes that a requester's stream goes on when its request's handler has returned. The context is of no use then, and kept it
@@ -90,6 +103,14 @@ func (w *watched) all() map[*requester]context.CancelCauseFunc {
 func farewellOf(r *http.Request) farewell {
 	f, _ := errors.AsType[farewell](context.Cause(r.Context()))
 	return f
+}
+
+// parted returns why a call ended, which is a farewell if the gateway has ended it.
+func parted(r *http.Request, err error) error {
+	if why := farewellOf(r); why != "" && errors.Is(err, context.Canceled) {
+		return why
+	}
+	return err
 }
 
 // Reconfigure replaces who requests are from and what they may take, from now on. Streams, and tickets, whose credentials do not

@@ -1,0 +1,188 @@
+package httpapi_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wampgate/wampgate/httpapi"
+	"github.com/wampgate/wampgate/wampcore"
+	"github.com/wampgate/wampgate/wampcore/client"
+)
+
+// expiring asks again and again, with credentials that last longer each time, until done: a busy machine may need longer to begin.
+func expiring(t *testing.T, ask func(f *face, last bool) (done bool)) {
+	t.Helper()
+	for soon := 300 * time.Millisecond; ; soon *= 2 {
+		f := newFace(t, quiet, func(cfg *httpapi.Config) { cfg.Auth.Methods = []httpapi.Method{lasting{folks(), soon}} })
+		if last := soon > 10*time.Second; ask(f, last) || last {
+			return
+		}
+	}
+}
+
+// The last words of a call's stream, which say that there is nothing to come back for.
+func byeOfCall(format, why string) string {
+	if format == jsonl {
+		return `{"id":"fin.","bye":{"reason":"the credentials of the stream ` + why + "\"}}\n"
+	}
+	return "id: fin.\nevent: wamp.bye\ndata: {\"reason\":\"the credentials of the stream " + why + "\"}\n\n"
+}
+
+func TestStreamOfACallEndsWithByeWhenItsCredentialsExpire(t *testing.T) {
+	for _, accept := range []string{"text/event-stream", jsonl} {
+		expiring(t, func(f *face, last bool) bool {
+			ended := f.counter(t, 2, make(chan struct{}), nil)
+			send := f.serve(t)
+			if accept == jsonl {
+				send = f.serveHTTP2(t)
+			}
+			res := send(t.Context(), "/v1/call/count", nil, append(as("joe"), "Accept", accept)...)
+			said, err := io.ReadAll(res)
+			if res.status != http.StatusOK && !last {
+				return false
+			}
+			if got := withoutIDs(string(said)); err != nil || !strings.HasSuffix(got, byeOfCall(accept, "have expired")) || !strings.Contains(got, `{"args":[0]}`) {
+				t.Errorf("%s: got %d %s, %v", accept, res.status, got, err)
+			}
+			if err := <-ended; err == nil {
+				t.Errorf("%s: the callee was not interrupted", accept)
+			}
+			return true
+		})
+	}
+}
+
+func TestCallInPartsEndsWithItsCredentialsAlthoughItsBodyIsOpen(t *testing.T) {
+	for _, accept := range []string{"text/event-stream", jsonl, "application/json"} {
+		expiring(t, func(f *face, last bool) bool {
+			ended := f.summing(t)
+			in, out := io.Pipe()
+			defer func() { _ = out.Close() }()
+			go func() { _, _ = io.WriteString(out, "{\"args\":[1]}\n") }()
+			res := f.serve(t)(t.Context(), "/v1/call/sum", in, append(as("joe"), "Content-Type", jsonl, "Accept", accept)...)
+			said, err := io.ReadAll(res)
+			got := withoutIDs(string(said))
+			if accept == "application/json" {
+				if res.status != http.StatusUnauthorized || !strings.Contains(got, "have expired") {
+					t.Errorf("%s: got %d %s, %v", accept, res.status, got, err)
+				}
+				if begun := strings.Contains(got, `"outcome":"unknown"`); !begun {
+					return last
+				}
+			} else {
+				if res.status != http.StatusOK && !last {
+					return false
+				}
+				if err != nil || !strings.HasSuffix(got, byeOfCall(accept, "have expired")) {
+					t.Errorf("%s: got %d %s, %v", accept, res.status, got, err)
+				}
+			}
+			if err := <-ended; err == nil {
+				t.Errorf("%s: the callee was not interrupted", accept)
+			}
+			return true
+		})
+	}
+}
+
+func TestCallWhoseCredentialsExpireBeforeItSaysAnythingIsRefusedAndCancelled(t *testing.T) {
+	expiring(t, func(f *face, last bool) bool {
+		begun, ended := make(chan struct{}, 1), make(chan struct{})
+		f.register(t, "p", func(ctx context.Context, _ *client.Invocation) (wampcore.Payload, error) {
+			begun <- struct{}{}
+			<-ctx.Done()
+			close(ended)
+			return wampcore.Payload{}, ctx.Err()
+		})
+		rec := f.do(t, http.MethodPost, "/v1/call/p", "", append(as("joe"), "Accept", "text/event-stream")...)
+		if rec.Code != http.StatusUnauthorized || !strings.Contains(rec.Body.String(), "have expired") || rec.Header().Get("Www-Authenticate") == "" {
+			t.Errorf("got %d %v %s", rec.Code, rec.Header(), rec.Body)
+		}
+		select {
+		case <-begun:
+		default:
+			return last
+		}
+		if !strings.Contains(rec.Body.String(), `"outcome":"unknown"`) {
+			t.Errorf("the call was made: got %s", rec.Body)
+		}
+		<-ended
+		return true
+	})
+}
+
+func TestStreamOfACallEndsWithByeWhenItsCredentialsAreTakenBack(t *testing.T) {
+	f := newFace(t, known, quiet)
+	ended := f.counter(t, 2, make(chan struct{}), nil)
+	for _, accept := range []string{"text/event-stream", jsonl} {
+		f.handler.Reconfigure(httpapi.Auth{Methods: []httpapi.Method{folks()}}, httpapi.Limits{})
+		res := f.serve(t)(t.Context(), "/v1/call/count", nil, append(as("joe"), "Accept", accept)...)
+		if line, err := res.ReadString('\n'); err != nil || !strings.Contains(line, "progress") {
+			t.Fatalf("got %q, %v", line, err)
+		}
+		f.handler.Reconfigure(httpapi.Auth{Methods: []httpapi.Method{names{}}}, httpapi.Limits{})
+		said, err := io.ReadAll(res)
+		if got := withoutIDs(string(said)); err != nil || !strings.HasSuffix(got, byeOfCall(accept, "were taken back")) {
+			t.Errorf("got %s, %v", got, err)
+		}
+		if err := <-ended; err == nil {
+			t.Error("the callee was not interrupted")
+		}
+	}
+}
+
+func TestInvocationStreamEndsWithByeWhenItsCredentialsExpire(t *testing.T) {
+	expiring(t, func(f *face, last bool) bool {
+		srv := httptest.NewServer(f.handler)
+		t.Cleanup(srv.Close)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/v1/register/com.p", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer joe")
+		res, err := srv.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if res.StatusCode == http.StatusUnauthorized && !last {
+			return false
+		}
+		if !strings.HasSuffix(string(said), "event: wamp.bye\ndata: {\"reason\":\"the credentials of the stream have expired\"}\n\n") {
+			t.Errorf("got %d %s, %v", res.StatusCode, said, err)
+		}
+		return true
+	})
+}
+
+func TestPollEndsWithItsCredentials(t *testing.T) {
+	expiring(t, func(f *face, _ bool) bool {
+		rec := f.do(t, http.MethodGet, "/v1/subscribe/com.t?wait=60", "", append(as("joe"), "Accept", "application/json")...)
+		if rec.Code != http.StatusUnauthorized || !strings.Contains(rec.Body.String(), "have expired") {
+			t.Errorf("got %d %s", rec.Code, rec.Body)
+		}
+		return true
+	})
+	f := newFace(t, known)
+	answer := make(chan *httptest.ResponseRecorder, 1)
+	go func() {
+		answer <- f.do(t, http.MethodGet, "/v1/subscribe/com.t?wait=60", "", append(as("joe"), "Accept", "application/json")...)
+	}()
+	for f.bridge.Stats().Streams.Opened == 0 {
+		select {
+		case rec := <-answer:
+			t.Fatalf("got %d %s", rec.Code, rec.Body)
+		case <-time.After(time.Millisecond): //nolint:forbidigo // there is nothing else to wait for
+		}
+	}
+	f.handler.Reconfigure(httpapi.Auth{Methods: []httpapi.Method{names{}}}, httpapi.Limits{})
+	if rec := <-answer; rec.Code != http.StatusUnauthorized || !strings.Contains(rec.Body.String(), "taken back") {
+		t.Errorf("got %d %s", rec.Code, rec.Body)
+	}
+}
