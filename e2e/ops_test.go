@@ -519,6 +519,7 @@ func TestMetricsTellWhatWasDone(t *testing.T) {
 		`wampgate_subscriptions`:                                                                  2,
 		`wampgate_calls_total{result="ok"}`:                                                       3,
 		`wampgate_calls_total{result="no_such_procedure"}`:                                        1,
+		`wampgate_call_duration_seconds_count`:                                                    3,
 		`wampgate_publications_total`:                                                             2,
 		`wampgate_queue_bytes`:                                                                    0,
 		`wampgate_http_requests_total{code="200",method="POST",route="/v1/call/{procedure}"}`:     3,

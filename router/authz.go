@@ -60,7 +60,6 @@ type rules struct {
 	trustLevel *int64
 	limits     Limits
 	principal  Limits
-	measured   bool // there are limits for single messages
 	open       bool // everything is allowed, but for what begins with wamp: there the permissions are looked at
 }
 
@@ -69,7 +68,6 @@ func newRules(name string, role Role, cfg *RealmConfig) *rules {
 		role: name, index: newIndex[Permission](), authorizer: role.Authorizer, disclosure: cfg.Disclosure, trustLevel: role.TrustLevel,
 	}
 	r.limits, r.principal = role.Limits.withDefaults(), role.Principal.withDefaults()
-	r.measured = r.limits.MessageBytes > 0 || r.limits.Rate > 0 || r.principal.Rate > 0
 	if role.Disclosure != nil {
 		r.disclosure = *role.Disclosure
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/wampgate/wampgate/wampcore/client"
 )
 
-// callers are the router's own sessions, one in each realm where it calls procedures. They may call everything, have no limits, and do not
+// callers are the router's own sessions, one in each realm where it calls procedures. They may call everything, at any rate, and do not
 // keep a realm on demand from being idle.
 type callers struct {
 	mu       sync.Mutex
@@ -20,7 +20,9 @@ type callers struct {
 // own is who the router is in its realms.
 const own = "trusted"
 
-var ownRules = newRules(own, everything, &RealmConfig{}) //nolint:gochecknoglobals // a constant
+var ownRules = newRules(own, Role{ //nolint:gochecknoglobals // a constant
+	Permissions: everything.Permissions, Limits: Limits{Rate: -1}, Principal: Limits{Rate: -1},
+}, &RealmConfig{})
 
 // Via calls procedures for the router.
 type Via struct {

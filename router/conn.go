@@ -39,8 +39,9 @@ type conn struct {
 
 	// Owned by the reader.
 	batch   batch
-	routed  int      // since the last flush
-	session *session // that serve goes on with; nil: it begins one
+	routed  int           // since the last flush
+	now     time.Duration // by the router's clock, which is read once for all messages that are routed between two flushes
+	session *session      // that serve goes on with; nil: it begins one
 	expiry  *time.Timer
 
 	mu      sync.Mutex
@@ -167,8 +168,13 @@ func (c *conn) receive() (wampcore.Message, error) {
 		c.routed = 0
 	}
 	m, err := c.t.Receive()
-	if errors.Is(err, wampcore.ErrInterrupted) {
+	switch {
+	case errors.Is(err, wampcore.ErrInterrupted):
 		return nil, c.reason()
+	case errors.Is(err, wampcore.ErrResting):
+		c.routed = flushEvery // for it is later when it goes on
+	case c.routed == 0:
+		c.now = c.router.clock()
 	}
 	return m, err
 }

@@ -208,7 +208,7 @@ func (d *dealer) remove(b *batch, s *session) {
 	for _, inv := range s.calls {
 		d.interrupt(b, inv, wampcore.CancelKillNoWait)
 		d.forget(inv)
-		d.count(callCanceled)
+		d.ended(inv, callCanceled, d.realm.router.clock())
 	}
 	for _, inv := range s.invocations {
 		d.settle(b, inv, errCalleeGone)

@@ -15,6 +15,7 @@ type invocation struct {
 	callee  *session
 	id      wampcore.ID // of the INVOCATION
 	realm   *realm
+	began   time.Duration // by the router's clock
 
 	progress bool // the caller takes progressive results, and the callee was asked for them
 	killed   bool // the callee was interrupted, and its answer is waited for
@@ -99,7 +100,7 @@ func (c callee) takes(o *wampcore.CallOptions) error {
 
 func (d *dealer) invoke(b *batch, reg *registration, to callee, s *session, m *wampcore.Call) {
 	inv := d.newInvocation()
-	inv.caller, inv.request, inv.realm = s, m.Request, d.realm
+	inv.caller, inv.request, inv.realm, inv.began = s, m.Request, d.realm, s.conn.now
 	if s.calls == nil {
 		s.calls = map[wampcore.ID]*invocation{}
 	}
@@ -244,7 +245,7 @@ func (d *dealer) yield(b *batch, s *session, m *wampcore.Yield) error {
 	out.Details.Custom = m.Options.Custom
 	b.send(inv.caller, out)
 	if !m.Options.Progress {
-		d.count(callOK)
+		d.ended(inv, callOK, s.conn.now)
 		d.reuse(inv)
 	}
 	return nil
@@ -262,7 +263,7 @@ func (d *dealer) fail(b *batch, s *session, m *wampcore.ErrorMsg) error {
 		return nil
 	}
 	d.forget(inv)
-	d.count(callError)
+	d.ended(inv, callError, s.conn.now)
 	out := wampcore.NewErrorMsg()
 	out.RequestType, out.Request, out.URI = wampcore.TypeCall, inv.request, m.URI
 	out.Details, out.Payload = m.Details, m.Payload.Take()
@@ -344,7 +345,7 @@ func (d *dealer) interrupt(b *batch, inv *invocation, mode wampcore.CancelMode) 
 // settle ends a call with an error that is the router's.
 func (d *dealer) settle(b *batch, inv *invocation, e *wampcore.Error) {
 	d.forget(inv)
-	d.count(resultOf(e))
+	d.ended(inv, resultOf(e), d.realm.router.clock())
 	b.send(inv.caller, inv.caller.errorMsg(wampcore.TypeCall, inv.request, e))
 	d.reuse(inv)
 }
@@ -366,6 +367,12 @@ func (d *dealer) forget(inv *invocation) {
 }
 
 func (d *dealer) count(result callResult) { d.realm.tally.calls[result]++ }
+
+// ended counts a call that a callee had.
+func (d *dealer) ended(inv *invocation, result callResult, now time.Duration) {
+	d.count(result)
+	d.realm.tally.durations.observe(now - inv.began)
+}
 
 // maxSpare is how many ended invocations are kept to be used again.
 const maxSpare = 1024

@@ -3,6 +3,7 @@ package router
 import (
 	"cmp"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -15,24 +16,31 @@ type Limits struct {
 	Calls         int // open; default 131,072
 	Subscriptions int // default 131,072
 	Registrations int // default 131,072
-	Sessions      int // default: no limit
-	QueueMessages int // outbound; default Config.QueueMessages
-	QueueBytes    int // outbound; default Config.QueueBytes
+	Sessions      int // of the role in a realm, or of the principal; default 131,072
+	QueueMessages int // outbound; default Config.QueueMessages; of a principal: as many as fit in QueueBytes
+	QueueBytes    int // outbound; default Config.QueueBytes; of a principal: four times that
 
-	// Rate is how many messages a second may come; default: no limit. A request beyond it is answered with
+	// Rate is how many messages a second may come; default 1,000,000, negative: no limit. A request beyond it is answered with
 	// wamp.error.limit_exceeded; answers count, but are taken. Who sends twice as many is ended.
 	Rate  float64
 	Burst int // how many may come at once; default: those of a second
 }
 
-// maxPerSession bounds what one session, or one principal, may hold of each: subscriptions, registrations, calls in flight.
+// maxPerSession bounds what one session, or one principal, may hold of each: subscriptions, registrations, calls in flight;
+// and how many sessions a role or a principal may have.
 const maxPerSession = 1 << 17
 
+// maxRate is more than applications send, and less than one that floods can: it would take a core for itself.
+const maxRate = 1e6
+
 func (l Limits) withDefaults() Limits {
-	for _, v := range []*int{&l.Calls, &l.Subscriptions, &l.Registrations} {
+	for _, v := range []*int{&l.Calls, &l.Subscriptions, &l.Registrations, &l.Sessions} {
 		if *v <= 0 {
 			*v = maxPerSession
 		}
+	}
+	if l.Rate == 0 {
+		l.Rate = maxRate
 	}
 	if l.Burst <= 0 {
 		l.Burst = max(1, int(l.Rate))
@@ -53,13 +61,13 @@ type principalKey struct{ authID, authRole string }
 // sharedQueue is what is queued for all sessions of a principal.
 type sharedQueue struct {
 	messages, bytes       atomic.Int64
-	maxMessages, maxBytes atomic.Int64 // 0: no limit
+	maxMessages, maxBytes atomic.Int64 // maxMessages 0: no limit
 }
 
 // full reports whether a message of this size is too much. Several may be found to fit at the same moment.
 func (q *sharedQueue) full(size int) bool {
 	ms, bs := q.maxMessages.Load(), q.maxBytes.Load()
-	return ms > 0 && q.messages.Load() >= ms || bs > 0 && q.bytes.Load()+int64(size) > bs
+	return ms > 0 && q.messages.Load() >= ms || q.bytes.Load()+int64(size) > bs
 }
 
 func (q *sharedQueue) add(messages, bytes int) {
@@ -67,33 +75,53 @@ func (q *sharedQueue) add(messages, bytes int) {
 	q.bytes.Add(int64(bytes))
 }
 
-// meter measures the rate of messages, and how far it is exceeded.
+// meter measures the rate of messages, and how far it is exceeded. Its limiters are made when they are first needed.
 type meter struct {
-	allowed, refused atomic.Pointer[rate.Limiter] // nil: no limit
+	allowed, refused atomic.Pointer[rate.Limiter]
 }
 
-func (m *meter) set(l Limits) {
-	for _, p := range []*atomic.Pointer[rate.Limiter]{&m.allowed, &m.refused} {
-		switch now := p.Load(); {
-		case l.Rate <= 0:
-			p.Store(nil)
-		case now == nil:
-			p.Store(rate.NewLimiter(rate.Limit(l.Rate), l.Burst))
-		default: // what was used up stays so
-			now.SetLimit(rate.Limit(l.Rate))
-			now.SetBurst(l.Burst)
-		}
+// limiter returns the one of p, with these limits. What was used up of others stays so.
+func limiter(p *atomic.Pointer[rate.Limiter], l *Limits) *rate.Limiter {
+	now := p.Load()
+	if now == nil {
+		p.CompareAndSwap(nil, rate.NewLimiter(rate.Limit(l.Rate), l.Burst))
+		now = p.Load()
 	}
+	if now.Limit() != rate.Limit(l.Rate) {
+		now.SetLimit(rate.Limit(l.Rate))
+	}
+	if now.Burst() != l.Burst {
+		now.SetBurst(l.Burst)
+	}
+	return now
 }
+
+// credit is how many more messages a session may send before a meter is asked. Where many are allowed, a meter is asked for several at a
+// time, since asking takes as long as a tenth of routing one.
+type credit int
+
+// step is how many messages a meter is asked for at a time.
+func (l *Limits) step() int { return max(1, min(64, l.Burst/4096)) }
 
 // count counts a message. It reports whether there are too many, and whether that is so for too long.
-func (m *meter) count() (over, flood bool) {
-	l := m.allowed.Load()
-	if l == nil || l.Allow() {
+func (c *credit) count(m *meter, l *Limits) (over, flood bool) {
+	if *c > 0 {
+		*c--
 		return false, false
 	}
-	l = m.refused.Load()
-	return true, l != nil && !l.Allow()
+	if l.Rate < 0 {
+		return false, false
+	}
+	now, step := time.Now(), l.step()
+	allowed := limiter(&m.allowed, l)
+	switch {
+	case allowed.AllowN(now, step):
+		*c = credit(step - 1)
+		return false, false
+	case step > 1 && allowed.AllowN(now, 1):
+		return false, false
+	}
+	return true, !limiter(&m.refused, l).AllowN(now, 1)
 }
 
 var (
@@ -114,9 +142,12 @@ func (s *session) admission(r *rules, m wampcore.Message) (refused *wampcore.Err
 		s.refuse(refusedSize)
 		return errTooLarge, nil
 	}
-	over, flood := s.meter.count()
+	if s.creditedBy != r { // the first messages are free, so that sessions that send little do without limiters
+		s.creditedBy, s.credit, s.principalCredit = r, credit(r.limits.step()-1), credit(r.principal.step()-1)
+	}
+	over, flood := s.credit.count(&s.meter, &r.limits)
 	if !over {
-		over, flood = s.principal.meter.count()
+		over, flood = s.principalCredit.count(&s.principal.meter, &r.principal)
 	}
 	switch {
 	case flood:
@@ -210,8 +241,7 @@ func (r *realm) enroll(s *session, rules *rules) error {
 	key := principalKey{s.authID, s.authRole}
 	p := r.principals[key]
 	switch {
-	case rules.limits.Sessions > 0 && r.byRole[s.authRole] >= rules.limits.Sessions,
-		p != nil && rules.principal.Sessions > 0 && p.sessions >= rules.principal.Sessions:
+	case r.byRole[s.authRole] >= rules.limits.Sessions, p != nil && p.sessions >= rules.principal.Sessions:
 		s.refuse(refusedSessions)
 		return errTooMany
 	}
@@ -248,16 +278,9 @@ func (r *realm) dismiss(s *session) {
 
 // limit puts the limits of rules in force. mu is held.
 func (s *session) limit(rules *rules) {
-	s.meter.set(rules.limits)
-	p := s.principal
-	p.meter.set(rules.principal)
-	cfg := &s.conn.router.cfg
-	p.queue.maxMessages.Store(int64(rules.principal.QueueMessages))
-	p.queue.maxBytes.Store(int64(rules.principal.QueueBytes))
+	cfg, p := &s.conn.router.cfg, s.principal
 	s.conn.out.limit(cmp.Or(rules.limits.QueueMessages, cfg.QueueMessages), cmp.Or(rules.limits.QueueBytes, cfg.QueueBytes))
-	if rules.principal.QueueMessages > 0 || rules.principal.QueueBytes > 0 {
-		s.conn.out.share(&p.queue)
-	} else {
-		s.conn.out.share(nil)
-	}
+	p.queue.maxMessages.Store(int64(rules.principal.QueueMessages))
+	p.queue.maxBytes.Store(int64(cmp.Or(rules.principal.QueueBytes, 4*cfg.QueueBytes)))
+	s.conn.out.share(&p.queue)
 }

@@ -280,3 +280,44 @@ func TestStatsCountWhatHappens(t *testing.T) {
 		}
 	})
 }
+
+func TestHighRatesAreExactToAStep(t *testing.T) {
+	const burst = 20_000
+	limited(t, router.Limits{Rate: 1, Burst: burst}, router.Limits{}, func(t *court) {
+		taken := 0
+		for id := wampcore.ID(1); ; id++ { // the bubble's time stands still
+			t.p.Send(&wampcore.Subscribe{Request: id, Topic: "t"})
+			if m, refused := mustReceive(t, t.p).(*wampcore.ErrorMsg); refused {
+				if m.URI != wampcore.ErrLimitExceeded {
+					t.Fatalf("got %s", m.URI)
+				}
+				break
+			}
+			taken++
+		}
+		if taken < burst || taken > burst+burst/4096 {
+			t.Errorf("%d are taken at once, want about %d", taken, burst)
+		}
+	})
+}
+
+func TestQueuesOfAPrincipalAreBoundedByDefault(t *testing.T) {
+	// Six sessions that do not read: none has more than it may, all of them have more than the four times that of a principal.
+	const each, sessions, waiting = 10_000, 6, 8_000
+	synctest.Test(t, func(t *testing.T) {
+		r := newRouter(t, func(c *router.Config) { c.QueueBytes = each })
+		for range sessions {
+			subscribe(as(t, r, "r"), 1, "com.t")
+		}
+		pub := as(t, r, "publisher")
+		const pipe, size = 256, 1_000
+		for i := range pipe + waiting/size {
+			pub.Send(&wampcore.Publish{Request: wampcore.ID(i + 1), Topic: "com.t", Payload: args(`["` + strings.Repeat("x", size-100) + `"]`), Options: wampcore.PublishOptions{Acknowledge: true}})
+			wamptest.Expect[*wampcore.Published](pub)
+		}
+		synctest.Wait()
+		if stats := r.Stats(); stats.SlowConsumers == 0 || stats.SlowConsumers == sessions || stats.QueueBytes > 4*each {
+			t.Errorf("got %d slow, %d bytes", stats.SlowConsumers, stats.QueueBytes)
+		}
+	})
+}

@@ -44,7 +44,10 @@ func BenchmarkCallRouted(b *testing.B) {
 	} {
 		for e := wampcore.JSON; e <= wampcore.CBOR; e++ {
 			b.Run(name+" "+e.String(), func(b *testing.B) {
-				r, err := New(Config{Realms: []RealmConfig{{Name: "realm1"}}})
+				fast := Limits{Rate: 1e9} // measured, but not reached
+				r, err := New(Config{Realms: []RealmConfig{{Name: "realm1", Roles: map[string]Role{
+					"": {Permissions: everything.Permissions, Limits: fast, Principal: fast},
+				}}}})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -36,7 +36,8 @@ type Router struct {
 	callers  callers
 	counters counters
 
-	complaints rate.Sometimes       // about what peers can have happen as often as they like
+	complaints rate.Sometimes // about what peers can have happen as often as they like
+	made       time.Time
 	door       atomic.Pointer[door] // changed by Drain and Finish
 
 	mu        sync.Mutex
@@ -56,6 +57,7 @@ func New(cfg Config) (*Router, error) {
 	}
 	r := &Router{
 		cfg:       cfg.withDefaults(),
+		made:      time.Now(),
 		realms:    map[wampcore.URI]*realm{},
 		conns:     map[*conn]struct{}{},
 		strangers: map[net.Conn]struct{}{},
@@ -66,6 +68,9 @@ func New(cfg Config) (*Router, error) {
 	r.apply(&batch{}, newPolicies(cfg.Realms))
 	return r, nil
 }
+
+// clock tells the time since the router was made.
+func (r *Router) clock() time.Duration { return time.Since(r.made) }
 
 // Attach serves the sessions of t, one after another, until it is over. It closes t. The error says why: nil if the peer
 // left in good order.

@@ -31,9 +31,12 @@ type session struct {
 	rules atomic.Pointer[rules] // changed under the realm's lock
 
 	// Owned by the reader.
-	lastRequest wampcore.ID
-	decisions   map[decisionKey]Decision // remembered, of decidedBy
-	decidedBy   *rules
+	lastRequest     wampcore.ID
+	credit          credit // of meter
+	principalCredit credit
+	creditedBy      *rules
+	decisions       map[decisionKey]Decision // remembered, of decidedBy
+	decidedBy       *rules
 
 	// Guarded by the realm's lock. Maps are made when they are first needed.
 	lastInvocation wampcore.ID
@@ -64,15 +67,13 @@ func (s *session) welcome(extra wampcore.Raw) *wampcore.Welcome {
 
 // route handles one message. An error it returns ends the session; a request that merely fails is answered instead.
 func (s *session) route(b *batch, m wampcore.Message) error {
-	if r := s.rules.Load(); r.measured {
-		refused, err := s.admission(r, m)
-		if err != nil {
+	refused, err := s.admission(s.rules.Load(), m)
+	if err != nil {
+		return err
+	}
+	if refused != nil {
+		if done, err := s.turnDown(b, m, refused); done {
 			return err
-		}
-		if refused != nil {
-			if done, err := s.turnDown(b, m, refused); done {
-				return err
-			}
 		}
 	}
 	switch m := m.(type) {

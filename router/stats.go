@@ -24,6 +24,7 @@ type Stats struct {
 	Events        uint64
 	Calls         map[string]uint64 // by result: ok, error, canceled, timeout, callee_gone, no_such_procedure, unavailable
 	Refusals      map[string]uint64 // by reason
+	CallDurations Durations         // from the CALL to its last RESULT or ERROR, of calls that a callee got; exact to what a peer sends at once
 	SlowConsumers uint64            // connections that were ended since their queue was full
 	Violations    uint64            // connections that were ended since they broke the protocol
 }
@@ -106,9 +107,10 @@ type counters struct {
 	slow, violations atomic.Uint64
 }
 
-// tally is what a realm has done. calls are guarded by the realm's mu, the others by its publishing: where they are counted, that is held.
+// tally is what a realm has done. calls and durations are guarded by the realm's mu, the others by its publishing: where they are counted, that is held.
 type tally struct {
 	calls        [numCallResults]uint64
+	durations    durations // of calls
 	publications uint64
 	events       uint64
 }
@@ -117,6 +119,7 @@ func (t *tally) add(o *tally) {
 	for i, n := range o.calls {
 		t.calls[i] += n
 	}
+	t.durations.add(&o.durations)
 	t.publications += o.publications
 	t.events += o.events
 }
@@ -153,7 +156,7 @@ func (r *Router) Stats() Stats {
 		out.QueueMessages += messages
 		out.QueueBytes += bytes
 	}
-	out.Publications, out.Events = total.publications, total.events
+	out.Publications, out.Events, out.CallDurations = total.publications, total.events, total.durations.snapshot()
 	for result := range numCallResults {
 		out.Calls[result.String()] = total.calls[result]
 	}

@@ -35,6 +35,10 @@ var (
 		name: "operation_duration_seconds", kind: histogram, labels: []string{"action", "result"},
 		help: "How long it took what HTTP requests asked of the router (call, publish), and what it asked of hooks (invoke, deliver), by result: ok, application_error, or the WAMP error's last part.",
 	}
+	callDuration = family{ //nolint:gochecknoglobals // a constant
+		name: "call_duration_seconds", kind: histogram,
+		help: "How long calls took that a callee got, native and by HTTP, from the CALL to its last answer. What a client sends at once counts as sent at the same moment.",
+	}
 	procedureDuration = family{ //nolint:gochecknoglobals // a constant
 		name: "procedure_call_duration_seconds", kind: histogram, labels: []string{"procedure"},
 		help: "How long calls by HTTP took, of the procedures that WAMPGATE_METRICS_PROCEDURES lists.",

@@ -40,6 +40,7 @@ func routerFamilies() []family {
 		value("events_total", counter, "Events that publications became: one for each session that got it.", func(s *router.Stats) float64 { return float64(s.Events) }),
 		value("calls_open", gauge, "Calls that wait for an answer.", func(s *router.Stats) float64 { return float64(s.OpenCalls) }),
 		by("calls_total", "Calls, native and by HTTP, by what became of them.", "result", func(s *router.Stats) map[string]uint64 { return s.Calls }),
+		callDuration,
 		by("refusals_total", "What the router has refused, by why.", "reason", func(s *router.Stats) map[string]uint64 { return s.Refusals }),
 		value("queue_messages", gauge, "Messages that wait to be sent to WAMP clients.", func(s *router.Stats) float64 { return float64(s.QueueMessages) }),
 		value("queue_bytes", gauge, "Bytes of these messages.", func(s *router.Stats) float64 { return float64(s.QueueBytes) }),

@@ -19,6 +19,7 @@ import (
 
 	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/httpapi"
+	"github.com/wampgate/wampgate/router"
 	"github.com/wampgate/wampgate/wampcore"
 	"github.com/wampgate/wampgate/wampcore/client"
 )
@@ -118,6 +119,17 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 			out <- prometheus.MustNewConstMetric(desc, kind, value, labels...)
 		})
 	}
+	if s.router != nil {
+		out <- constHistogram(callDuration, s.router.CallDurations)
+	}
+}
+
+func constHistogram(f family, d router.Durations) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(d.UpTo))
+	for bound, n := range d.UpTo {
+		buckets[bound.Seconds()] = n
+	}
+	return prometheus.MustNewConstHistogram(prometheus.NewDesc(namespace+f.name, f.help, f.labels, nil), d.Count, d.Sum.Seconds(), buckets)
 }
 
 // reload counts one.

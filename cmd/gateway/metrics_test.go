@@ -57,6 +57,7 @@ func TestWhatPackagesCountIsTold(t *testing.T) {
 			router: &router.Stats{
 				Sessions:   map[router.SessionKind]int{{Transport: "websocket", Serializer: "cbor"}: 3, {Transport: "pipe"}: 1},
 				QueueBytes: 7, SlowConsumers: 2, Calls: map[string]uint64{"ok": 5}, Refusals: map[string]uint64{"rate": 4},
+				CallDurations: router.Durations{UpTo: map[time.Duration]uint64{time.Millisecond: 2, time.Second: 4}, Count: 5, Sum: 3 * time.Second},
 			},
 			bridge: bridge.Stats{Streams: bridge.StreamStats{Open: 11, Slow: 12, Conflated: 13}},
 			http:   httpapi.Stats{Refused: map[string]uint64{"draining": 6}, Inbound: map[string]httpapi.InboundStats{"github": {Published: 8}}},
@@ -70,6 +71,8 @@ func TestWhatPackagesCountIsTold(t *testing.T) {
 	wantMetrics(t, got,
 		`wampgate_sessions{serializer="cbor",transport="websocket"} 3`, `wampgate_sessions{serializer="",transport="pipe"} 1`,
 		`wampgate_queue_bytes 7`, `wampgate_slow_consumers_total 2`, `wampgate_calls_total{result="ok"} 5`,
+		`wampgate_call_duration_seconds_bucket{le="0.001"} 2`, `wampgate_call_duration_seconds_bucket{le="1"} 4`,
+		`wampgate_call_duration_seconds_count 5`, `wampgate_call_duration_seconds_sum 3`,
 		`wampgate_refusals_total{reason="rate"} 4`, `wampgate_http_refusals_total{reason="draining"} 6`,
 		`wampgate_streams 11`, `wampgate_streams_closed_total{reason="slow"} 12`, `wampgate_stream_events_dropped_total{policy="conflate"} 13`,
 		`wampgate_inbound_webhooks_total{result="published",webhook="github"} 8`,
