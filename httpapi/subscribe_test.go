@@ -7,6 +7,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/wampgate/wampgate/router"
+	"github.com/wampgate/wampgate/wampcore"
 )
 
 // cursorBehind publishes and returns the cursor behind it.
@@ -118,5 +121,30 @@ func TestStreamsThatCannotBeAreAnsweredAsTheContractSays(t *testing.T) {
 		if rec := f.do(t, http.MethodGet, "/v1/subscribe/a?wait="+wait, "", "Accept", "application/json"); rec.Code != http.StatusBadRequest {
 			t.Errorf("wait=%s: got %d %s", wait, rec.Code, rec.Body)
 		}
+	}
+}
+
+func TestStreamOfARoleThatMayNotAskForThePastTellsOfAGapAndGoesOn(t *testing.T) {
+	f := newFaceOver(t, router.RealmConfig{Name: "realm1", Roles: map[string]router.Role{"anonymous": {Permissions: []router.Permission{
+		{Match: wampcore.MatchPrefix, Allow: router.AllActions}, {URI: "wamp.", Match: wampcore.MatchPrefix},
+	}}}})
+	srv := httptest.NewServer(f.handler)
+	t.Cleanup(srv.Close)
+	stream := f.open(t, srv, "/v1/subscribe/com.t?cursor="+cursorBehind(t, f, "com.t", `{"args":["before"]}`), "Accept", jsonl)
+	if _, ready := stream.next("ready"); ready["resume"] != "gap" {
+		t.Errorf("got %v", ready)
+	}
+	if _, gap := stream.next("gap"); gap["reason"] != "the router does not tell of the past" {
+		t.Errorf("got %v", gap)
+	}
+	for range 4 { // every second one would have a cursor
+		stream.next("heartbeat")
+	}
+	cursorBehind(t, f, "com.t", `{"args":["after"]}`)
+	if line, _ := stream.next("event"); !strings.Contains(line, `["after"]`) {
+		t.Errorf("got %s", line)
+	}
+	if rec := f.do(t, http.MethodGet, "/v1/history/com.t", ""); rec.Code != http.StatusForbidden {
+		t.Errorf("the past: got %d %s", rec.Code, rec.Body)
 	}
 }

@@ -229,9 +229,6 @@ func (s *session) decision(b *batch, r *rules, q question) (Decision, error) {
 	if r.open && !q.uri.Reserved() { // for patterns, too: they do not mean what is the router's
 		return Decision{Allow: true}, nil
 	}
-	if q.action == ActionCall && q.uri.Reserved() && asking[q.uri] {
-		return Decision{Allow: true}, nil
-	}
 	q.match = normal(q.uri, q.match)
 	if len(s.decisions) > 0 && s.decidedBy == r {
 		if d, ok := s.decisions[decisionKey{q.action, q.match, q.uri}]; ok {
@@ -242,6 +239,8 @@ func (s *session) decision(b *batch, r *rules, q question) (Decision, error) {
 	var d Decision
 	switch {
 	case denied:
+	case q.asks() && (p == nil || !p.URI.Reserved()):
+		d.Allow = true
 	case p != nil:
 		d = Decision{Allow: p.Allow&q.action != 0, Cache: p.Cache}
 		d.Disclose = p.DiscloseCaller && q.action == ActionCall || p.DisclosePublisher && q.action == ActionPublish
@@ -256,6 +255,10 @@ func (s *session) decision(b *batch, r *rules, q question) (Decision, error) {
 	}
 	return d, nil
 }
+
+// asks reports whether a question is about a procedure that asks itself. It needs no permission; one that names what begins with wamp
+// decides about it nevertheless.
+func (q question) asks() bool { return q.action == ActionCall && q.uri.Reserved() && asking[q.uri] }
 
 // asking are procedures that ask themselves: who may subscribe may know the past, and who may call what.
 var asking = map[wampcore.URI]bool{ //nolint:gochecknoglobals // a constant table

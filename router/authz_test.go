@@ -179,6 +179,41 @@ func TestPastAndTestamentsNeedWhatSubscribersAndPublishersDo(t *testing.T) {
 	}
 }
 
+func TestWhoSubscribesMayAskForThePastUnlessAPermissionNamesThatAndForbidsIt(t *testing.T) {
+	const exact, prefix, wildcard = wampcore.MatchExact, wampcore.MatchPrefix, wampcore.MatchWildcard
+	listen := router.ActionSubscribe
+	for name, c := range map[string]struct {
+		also []router.Permission
+		want bool
+	}{
+		"nothing is said":                    {nil, true},
+		"nothing is allowed in general":      {[]router.Permission{{Match: prefix}}, true},
+		"calls are not allowed in general":   {[]router.Permission{{Match: prefix, Allow: listen}}, true},
+		"components of any name are denied":  {[]router.Permission{{URI: "..", Match: wildcard}}, true},
+		"the URIs themselves are denied":     {[]router.Permission{{URI: "wamp.subscription.get_events"}, {URI: "wamp.reflection.procedure.list_callable"}}, false},
+		"what begins with wamp. is denied":   {[]router.Permission{{URI: "wamp.", Match: prefix}}, false},
+		"what begins with wamp is denied":    {[]router.Permission{{URI: "wamp", Match: prefix, Allow: listen}}, false},
+		"patterns of the router's are":       {[]router.Permission{{URI: "wamp..get_events", Match: wildcard}, {URI: "wamp...list_callable", Match: wildcard}}, false},
+		"denied in general, allowed by name": {[]router.Permission{{URI: "wamp.", Match: prefix}, {URI: "wamp.subscription.get_events", Allow: router.ActionCall}, {URI: "wamp.reflection.", Match: prefix, Allow: router.ActionCall}}, true},
+		"allowed in general, denied by name": {[]router.Permission{{Match: prefix, Allow: router.AllActions}, {URI: "wamp.subscription.get_events"}, {URI: "wamp.reflection.procedure.list_callable"}}, false},
+	} {
+		r := ruled(t, map[string]router.Role{"r": {Permissions: append(c.also, router.Permission{URI: "com.mine", Match: exact, Allow: listen})}})
+		p := as(t, r, "r")
+		sub := subscribe(p, 1, "com.mine")
+		for i, call := range []*wampcore.Call{
+			{Procedure: "wamp.subscription.get_events", Payload: args(fmt.Sprintf("[%d]", sub))}, {Procedure: "wamp.reflection.procedure.list_callable"},
+		} {
+			call.Request = wampcore.ID(i + 2)
+			p.Send(call)
+			m := mustReceive(t, p)
+			e, failed := m.(*wampcore.ErrorMsg)
+			if failed == c.want || failed && e.URI != wampcore.ErrNotAuthorized {
+				t.Errorf("%s: %s: got %+v, want it allowed: %t", name, call.Procedure, m, c.want)
+			}
+		}
+	}
+}
+
 func TestWhoIsDisclosedIsForTheRoleToSay(t *testing.T) {
 	never, always := router.DiscloseNever, router.DiscloseAlways
 	all := func(change func(*router.Permission)) []router.Permission {

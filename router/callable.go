@@ -23,7 +23,7 @@ type callable struct {
 }
 
 // procedureListCallable lists the registrations whose procedures the caller may call, in the order of their URIs: a list of
-// {uri, match, definition}, with the keyword more if there are others behind. Everybody may call it: it shows what the caller may call anyway.
+// {uri, match, definition}, with the keyword more if there are others behind. It needs no permission: it shows what the caller may call anyway.
 func procedureListCallable(b *batch, caller *session, _ wampcore.Payload) (reply, error) {
 	r := caller.rules.Load()
 	until := time.Now().Add(caller.conn.router.cfg.AuthorizeTimeout) // of all that is asked

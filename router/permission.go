@@ -12,6 +12,9 @@ type Role struct {
 	// Permissions say what is allowed. Of those that match a URI the most specific one decides alone: the exact one, else the
 	// longest prefix, else the wildcard with the longest literal part before each wildcard. A pattern may be subscribed to, or
 	// registered, if that is allowed for every URI that it matches.
+	//
+	// wamp.subscription.get_events and wamp.reflection.procedure.list_callable need no permission, since they tell what may be
+	// subscribed to and called. They are denied by one that does not allow to call them, decides, and begins with wamp itself.
 	Permissions []Permission
 	// Authorizer is asked what none of the permissions decides. Without one, that is denied.
 	Authorizer Authorizer
