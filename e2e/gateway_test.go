@@ -362,6 +362,7 @@ func TestBadRequestsGetTheirExactAnswer(t *testing.T) {
 		"no path":         {[]string{base + "/v2"}, "404", "/v2"},
 		"a foreign host":  {[]string{base + "/livez", "-H", "Host: evil.example"}, "421", "evil.example"},
 		"a foreign page":  {[]string{"-X", "POST", call, "-H", "Origin: https://evil.example"}, "403", "origin"},
+		"its WebSocket":   {[]string{base + "/ws", "-H", "Origin: https://evil.example", "-H", "Connection: Upgrade", "-H", "Upgrade: websocket"}, "403", "WAMPGATE_ORIGINS"},
 		"reserved topic":  {[]string{"-X", "POST", base + "/v1/publish/wamp.session.on_join"}, "400", "wamp.error.invalid_uri"},
 		"unknown option":  {[]string{call, "-d", `{"options":{"x":1}}`, "-H", "Content-Type: application/json"}, "400", "known are"},
 		"option's type":   {[]string{call, "-d", `{"options":{"disclose_me":1}}`, "-H", "Content-Type: application/json"}, "400", "is not a boolean"},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
 
 	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/wampcore"
@@ -122,10 +123,13 @@ type api struct {
 	documents func() documents
 
 	protection *http.CrossOriginProtection // of requests that change something
+	foreigners rate.Sometimes              // a log that others fill is no use
 }
 
 func newAPI(cfg Config) (*api, error) {
-	a := &api{cfg: cfg.withDefaults(), ledger: newLedger(), tickets: newTickets()}
+	a := &api{
+		cfg: cfg.withDefaults(), ledger: newLedger(), tickets: newTickets(), foreigners: rate.Sometimes{First: 10, Interval: time.Second},
+	}
 	a.inbound = newInbounds(a.cfg.Inbound)
 	a.errors = newStatuses(a.cfg.Errors)
 	a.answers = newAnswers(a.cfg.IdempotencyEntries, a.cfg.IdempotencyBytes, a.cfg.IdempotencyAge)

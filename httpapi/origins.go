@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/rs/cors"
@@ -21,7 +23,7 @@ func (a *api) origins(next http.Handler) (http.Handler, error) {
 			return nil, fmt.Errorf("httpapi: %w", err)
 		}
 	}
-	protection.SetDenyHandler(a.handler(foreign))
+	protection.SetDenyHandler(a.handler(a.foreign))
 	a.protection = protection
 	next = protection.Handler(next)
 	if len(a.cfg.Origins) == 0 {
@@ -45,9 +47,29 @@ func (a *api) origins(next http.Handler) (http.Handler, error) {
 	}).Handler(next), nil
 }
 
-// foreign refuses a request of another site's page.
-func foreign(http.ResponseWriter, *http.Request) error {
-	return refuse(http.StatusForbidden, refusedOrigin, "a page of another origin may not send this request")
+// maxOrigin is how much of an Origin header is repeated: no origin is longer.
+const maxOrigin = 300
+
+// foreign refuses a request of another site's page. Browsers show nothing of the answer where a WebSocket is refused: it is logged, too,
+// but not each time.
+func (a *api) foreign(_ http.ResponseWriter, r *http.Request) error {
+	origin := r.Header.Get("Origin")
+	origin = strings.ToValidUTF8(origin[:min(len(origin), maxOrigin)], "")
+	a.foreigners.Do(func() {
+		a.cfg.Log.Warn().Str("origin", origin).Str("request_id", requestID(r)).
+			Msg("a page of another origin was refused; if it may use the gateway, name its origin in WAMPGATE_ORIGINS")
+	})
+	return refuse(http.StatusForbidden, refusedOrigin,
+		strings.TrimSpace("a page of another origin may not send this request; if it may use the gateway, name its origin in WAMPGATE_ORIGINS: "+origin))
+}
+
+// trusts reports whether a WebSocket may be opened by the page that asks for it: by one of the own origin, or of one that is named, or by
+// what is no browser.
+func (a *api) trusts(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	u, err := url.Parse(origin)
+	return origin == "" || err == nil && strings.EqualFold(u.Host, r.Host) ||
+		slices.ContainsFunc(a.cfg.Origins, func(named string) bool { return strings.EqualFold(named, origin) })
 }
 
 // sameOrigin is for GET requests that change something: the pages of other sites could send them by an EventSource.
@@ -56,7 +78,7 @@ func (a *api) sameOrigin(next http.Handler) http.Handler {
 		changing := r.WithContext(r.Context())
 		changing.Method = http.MethodPost
 		if a.protection.Check(changing) != nil {
-			return foreign(w, r)
+			return a.foreign(w, r)
 		}
 		next.ServeHTTP(w, r)
 		return nil

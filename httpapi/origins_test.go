@@ -1,11 +1,14 @@
 package httpapi_test
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/rs/zerolog"
 
 	"github.com/wampgate/wampgate/httpapi"
 )
@@ -112,5 +115,50 @@ func TestPagesOfOtherOriginsDoNotRegister(t *testing.T) {
 		if (rec.Code == http.StatusForbidden) != (c.want == http.StatusForbidden) {
 			t.Errorf("%s: %s: got %d %s", c.name, c.value, rec.Code, rec.Body)
 		}
+	}
+}
+
+func TestRefusalOfAnOriginNamesTheSettingThatWouldLetItIn(t *testing.T) {
+	var log bytes.Buffer
+	f := newFace(t, func(cfg *httpapi.Config) {
+		cfg.Origins, cfg.Log = []string{app}, zerolog.New(&log).Level(zerolog.InfoLevel)
+		cfg.WebSocket = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	})
+	const evil = "https://evil.example"
+	for _, c := range []struct {
+		method, path, origin string
+		want                 int
+	}{
+		{http.MethodGet, "/ws", evil, http.StatusForbidden},
+		{http.MethodGet, "/ws", "null", http.StatusForbidden},
+		{http.MethodGet, "/ws", "http://localhost:1", http.StatusForbidden},
+		{http.MethodGet, "/ws", "http://%", http.StatusForbidden},
+		{http.MethodPost, "/v1/publish/com.t", evil, http.StatusForbidden},
+		{http.MethodGet, "/v1/register/com.t", evil, http.StatusForbidden},
+		{http.MethodGet, "/ws", app, http.StatusTeapot},
+		{http.MethodGet, "/ws", strings.ToUpper(app), http.StatusTeapot},
+		{http.MethodGet, "/ws", "http://localhost", http.StatusTeapot},
+		{http.MethodGet, "/ws", "", http.StatusTeapot}, // no browser
+	} {
+		log.Reset()
+		before := f.handler.Stats().Refused["origin"]
+		rec := crossOrigin(t, f, c.method, c.path, c.origin)
+		refused := c.want == http.StatusForbidden
+		counted := f.handler.Stats().Refused["origin"] != before
+		if rec.Code != c.want || counted != refused {
+			t.Errorf("%s %s of %s: got %d, counted: %t, want %d", c.method, c.path, c.origin, rec.Code, counted, c.want)
+		}
+		for where, said := range map[string]string{"answer": rec.Body.String(), "log": log.String()} {
+			if told := strings.Contains(said, "WAMPGATE_ORIGINS") && strings.Contains(said, c.origin); told != refused {
+				t.Errorf("%s %s of %s: the %s is %s", c.method, c.path, c.origin, where, said)
+			}
+		}
+	}
+	log.Reset()
+	for range 100 {
+		crossOrigin(t, f, http.MethodGet, "/ws", evil+strings.Repeat("x", 10_000))
+	}
+	if log.Len() > 20_000 {
+		t.Errorf("the log has %d bytes of it", log.Len())
 	}
 }
