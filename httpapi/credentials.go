@@ -43,8 +43,8 @@ func NewAPIKeys(keys ...APIKey) (*APIKeys, error) {
 	for _, k := range keys {
 		hash, err := hex.DecodeString(k.Hash)
 		switch {
-		case k.ID == "" || strings.ContainsAny(k.ID, ". "):
-			return nil, fmt.Errorf("api key %q: its id is empty, or has a dot or a space", k.ID)
+		case CheckAPIKeyID(k.ID) != nil:
+			return nil, fmt.Errorf("api key: %w", CheckAPIKeyID(k.ID))
 		case err != nil || len(hash) != sha256.Size:
 			return nil, fmt.Errorf("api key %s: its hash is not a SHA-256 in hex", k.ID)
 		case k.AuthRole == "":
@@ -60,6 +60,20 @@ func NewAPIKeys(keys ...APIKey) (*APIKeys, error) {
 		}}
 	}
 	return m, nil
+}
+
+// CheckAPIKeyID says what is wrong with the id of an API key: it stands in a header, before a dot.
+func CheckAPIKeyID(id string) error {
+	const want = "want letters, digits and other visible characters of ASCII but the dot, such as shop-1"
+	if id == "" {
+		return errors.New(`the id "" is empty; ` + want)
+	}
+	for _, c := range id {
+		if c <= ' ' || c > '~' || c == '.' {
+			return fmt.Errorf("the id %q has %q; %s", id, c, want)
+		}
+	}
+	return nil
 }
 
 // NewAPIKey makes a key, and what is stored of it. The secret has 130 random bits: it needs no salt and no slow hash.

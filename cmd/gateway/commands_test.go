@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -159,9 +160,27 @@ func TestKeygenMakesAnAPIKeyOfWhichTheFileHasTheHash(t *testing.T) {
 	if !strings.HasPrefix(key, "shop.") || made.Keys["shop"].Hash != httpapi.HashAPIKey(key) {
 		t.Errorf("got %s", out)
 	}
-	for _, args := range [][]string{{"keygen"}, {"keygen", "api-key"}, {"keygen", "api-key", "a.b"}, {"keygen", "rsa"}} {
+	for _, args := range [][]string{{"keygen"}, {"keygen", "api-key"}, {"keygen", "api-key", "a", "b"}, {"keygen", "rsa"}} {
 		if status, _, errs := says(t, nil, "", args...); status != 1 || !strings.Contains(errs, "usage: gateway keygen") {
 			t.Errorf("%v: got %d %s", args, status, errs)
+		}
+	}
+}
+
+func TestKeygenSaysWhatIsWrongWithTheIDOfAKey(t *testing.T) {
+	for id, wrong := range map[string]string{"my.id": `'.'`, "my id": `' '`, "my\nid": `'\n'`, "läden": `'ä'`, "": "empty"} {
+		status, out, errs := says(t, nil, "", "keygen", "api-key", id)
+		if status != 1 || out != "" || !strings.Contains(errs, strconv.Quote(id)) || !strings.Contains(errs, wrong) || !strings.Contains(errs, "such as shop-1") {
+			t.Errorf("%q: got %d %s %s", id, status, out, errs)
+		}
+	}
+	for _, id := range []string{"shop-1", "a:b", "null", "7", `"`, "{#}"} { // whatever YAML makes of it
+		_, out, errs := says(t, nil, "", "keygen", "api-key", id)
+		var made struct {
+			Keys map[string]struct{ Hash string } `yaml:"api_keys"`
+		}
+		if err := yaml.Unmarshal([]byte(out), &made); err != nil || len(made.Keys) != 1 || made.Keys[id].Hash == "" {
+			t.Errorf("%s: got %s %s, %v", id, out, errs, err)
 		}
 	}
 }

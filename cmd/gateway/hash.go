@@ -93,9 +93,12 @@ func keygen(c *invocation) error {
 		_, err = fmt.Fprintf(c.stdout, "public key, for the principal's cryptosign in the file: %s\nprivate key, for the client, and nobody else: %s\n",
 			hex.EncodeToString(public), hex.EncodeToString(private.Seed()))
 		return err
-	case len(c.args) == 2 && c.args[0] == "api-key" && !strings.ContainsAny(c.args[1], ". "):
+	case len(c.args) == 2 && c.args[0] == "api-key":
+		if err := httpapi.CheckAPIKeyID(c.args[1]); err != nil {
+			return fmt.Errorf("gateway: %w", err)
+		}
 		key, hash := httpapi.NewAPIKey(c.args[1])
-		_, err := fmt.Fprintf(c.stdout, "api_keys:\n  %s: {hash: %q}\n# the key, for the client, and nobody else: %s\n", c.args[1], hash, key)
+		_, err := fmt.Fprintf(c.stdout, "api_keys:\n  %q: {hash: %q}\n# the key, for the client, and nobody else: %s\n", c.args[1], hash, key)
 		return err
 	default:
 		return subcommandUsage("keygen")
