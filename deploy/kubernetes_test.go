@@ -1,189 +1,216 @@
 package deploy_test
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"helm.sh/helm/v3/pkg/chart/loader"
-	"helm.sh/helm/v3/pkg/chartutil"
-	"helm.sh/helm/v3/pkg/engine"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/kustomize/api/krusty"
-	"sigs.k8s.io/kustomize/kyaml/filesys"
-	"sigs.k8s.io/yaml"
 )
 
-// objects are the Kubernetes objects of some manifests.
+// objects are what a cluster has.
 type objects struct {
-	deployments []appsv1.Deployment
-	services    []corev1.Service
-	configs     []corev1.ConfigMap
+	deployments []*appsv1.Deployment
+	services    []*corev1.Service
+	configs     []*corev1.ConfigMap
+	secrets     []*corev1.Secret
 }
 
-// add decodes a document into the type that its kind names; a field that Kubernetes does not know is an error.
-func (o *objects) add(t *testing.T, document []byte) {
-	t.Helper()
-	var head struct{ Kind, APIVersion string }
-	if err := yaml.Unmarshal(document, &head); err != nil {
-		t.Fatalf("%v in\n%s", err, document)
-	}
-	var err error
-	switch head.APIVersion + " " + head.Kind {
-	case "apps/v1 Deployment":
-		var d appsv1.Deployment
-		err = yaml.UnmarshalStrict(document, &d)
-		o.deployments = append(o.deployments, d)
-	case "v1 Service":
-		var s corev1.Service
-		err = yaml.UnmarshalStrict(document, &s)
-		o.services = append(o.services, s)
-	case "v1 ConfigMap":
-		var c corev1.ConfigMap
-		err = yaml.UnmarshalStrict(document, &c)
-		o.configs = append(o.configs, c)
-	default:
-		t.Fatalf("this test knows no %s %s", head.APIVersion, head.Kind)
-	}
-	if err != nil {
-		t.Fatalf("%v in\n%s", err, document)
-	}
-}
-
-// kustomized builds a directory as kubectl apply -k does.
-func kustomized(t *testing.T, dir string) *objects {
-	t.Helper()
-	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &objects{}
-	for _, r := range built.Resources() {
-		o.add(t, []byte(r.MustYaml()))
-	}
-	return o
-}
-
-// helmed renders the chart as helm install does.
-func helmed(values map[string]any) (map[string]string, error) {
-	chart, err := loader.Load("helm/wampgate")
-	if err != nil {
-		return nil, err
-	}
-	v, err := chartutil.ToRenderValues(chart, values, chartutil.ReleaseOptions{Name: "main", Namespace: "default"}, chartutil.DefaultCapabilities)
-	if err != nil {
-		return nil, err
-	}
-	return engine.Render(chart, v)
-}
-
-func chart(t *testing.T, values map[string]any) *objects {
-	t.Helper()
-	files, err := helmed(values)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &objects{}
-	for name, text := range files {
-		if strings.HasSuffix(name, ".yaml") {
-			o.add(t, []byte(text))
+// has returns all that was made.
+func (c *cluster) has() *objects {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := &objects{}
+	for _, o := range c.objects {
+		switch o := o.(type) {
+		case *appsv1.Deployment:
+			all.deployments = append(all.deployments, o)
+		case *corev1.Service:
+			all.services = append(all.services, o)
+		case *corev1.ConfigMap:
+			all.configs = append(all.configs, o)
+		case *corev1.Secret:
+			all.secrets = append(all.secrets, o)
 		}
 	}
-	return o
+	return all
 }
 
-// gatewayOf returns the container that runs the gateway.
-func gatewayOf(t *testing.T, d *appsv1.Deployment) *corev1.Container {
+// pod is what the deployment runs.
+func (o *objects) pod() *corev1.PodSpec { return &o.deployments[0].Spec.Template.Spec }
+
+// gateway is the container that runs it.
+func (o *objects) gateway(t *testing.T) *corev1.Container {
 	t.Helper()
-	pod := &d.Spec.Template.Spec
-	for _, list := range [][]corev1.Container{pod.InitContainers, pod.Containers} {
+	for _, list := range [][]corev1.Container{o.pod().InitContainers, o.pod().Containers} {
 		if i := slices.IndexFunc(list, func(c corev1.Container) bool { return c.Name == "wampgate" }); i >= 0 {
 			return &list[i]
 		}
 	}
-	t.Fatalf("deployment %s has no container wampgate", d.Name)
+	t.Fatalf("deployment %s has no container wampgate", o.deployments[0].Name)
 	return nil
 }
 
-// everywhere are all ways to deploy.
-func everywhere(t *testing.T) map[string]*objects {
-	t.Helper()
-	return map[string]*objects{
-		"base":    kustomized(t, "kubernetes/base"),
-		"sidecar": kustomized(t, "kubernetes/sidecar"),
-		"chart":   chart(t, exampleValues(t)),
+func (o *objects) haveLeastPrivilege(t *testing.T) {
+	pod := o.pod()
+	s := pod.SecurityContext
+	if s == nil || !*s.RunAsNonRoot || *s.RunAsUser != 65532 || s.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+		t.Errorf("the pod's security context is %+v", s)
 	}
-}
-
-func TestPodsHaveLeastPrivilege(t *testing.T) {
-	for name, o := range everywhere(t) {
-		if len(o.deployments) != 1 {
-			t.Fatalf("%s: got %d deployments", name, len(o.deployments))
-		}
-		pod := &o.deployments[0].Spec.Template.Spec
-		s := pod.SecurityContext
-		if s == nil || !*s.RunAsNonRoot || *s.RunAsUser != 65532 || s.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
-			t.Errorf("%s: the pod's security context is %+v", name, s)
-		}
-		if *pod.EnableServiceLinks || *pod.AutomountServiceAccountToken {
-			t.Errorf("%s: service links or a service account's token are in the pod", name)
-		}
-		for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
-			s := c.SecurityContext
-			if s == nil || *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem || !slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}) {
-				t.Errorf("%s: the security context of %s is %+v", name, c.Name, s)
-			}
+	if *pod.EnableServiceLinks || *pod.AutomountServiceAccountToken {
+		t.Error("service links or a service account's token are in the pod")
+	}
+	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
+		s := c.SecurityContext
+		if s == nil || *s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem || !slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}) {
+			t.Errorf("the security context of %s is %+v", c.Name, s)
 		}
 	}
 }
 
-func TestGatewayIsProbedAndDrained(t *testing.T) {
-	for name, o := range everywhere(t) {
-		c := gatewayOf(t, &o.deployments[0])
-		for path, probe := range map[string]*corev1.Probe{"/startupz": c.StartupProbe, "/readyz": c.ReadinessProbe, "/livez": c.LivenessProbe} {
-			if probe == nil || probe.HTTPGet.Path != path || probe.HTTPGet.Port.StrVal != "ops" {
-				t.Errorf("%s: the probe of %s is %+v", name, path, probe)
-			}
+func (o *objects) areProbedAndDrained(t *testing.T) {
+	c := o.gateway(t)
+	for path, probe := range map[string]*corev1.Probe{"/startupz": c.StartupProbe, "/readyz": c.ReadinessProbe, "/livez": c.LivenessProbe} {
+		if probe == nil || probe.HTTPGet.Path != path || probe.HTTPGet.Port.StrVal != "ops" {
+			t.Errorf("the probe of %s is %+v", path, probe)
 		}
-		if !slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == "ops" && p.ContainerPort == 8081 }) {
-			t.Errorf("%s: there is no port ops", name)
-		}
-		if got := c.Lifecycle.PreStop.Exec.Command; !slices.Equal(got, []string{"/gateway", "drain"}) {
-			t.Errorf("%s: preStop does %q", name, got)
-		}
-		if c.Resources.Limits.Memory().IsZero() {
-			t.Errorf("%s: no limit of memory, which the garbage collector would keep to", name)
-		}
+	}
+	if !slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == "ops" && p.ContainerPort == 8081 }) {
+		t.Error("there is no port ops")
+	}
+	if got := c.Lifecycle.PreStop.Exec.Command; !slices.Equal(got, []string{"/gateway", "drain"}) {
+		t.Errorf("preStop does %q", got)
+	}
+	if c.Resources.Limits.Memory().IsZero() {
+		t.Error("no limit of memory, which the garbage collector would keep to")
 	}
 }
 
-func TestSidecarIsReadyBeforeTheServiceAndEndsAfterIt(t *testing.T) {
-	pod := &kustomized(t, "kubernetes/sidecar").deployments[0].Spec.Template.Spec
+func (o *objects) beginWithSidecars(t *testing.T) {
+	pod := o.pod()
 	if len(pod.InitContainers) != 1 || *pod.InitContainers[0].RestartPolicy != corev1.ContainerRestartPolicyAlways {
 		t.Errorf("got %+v", pod.InitContainers)
 	}
 }
 
-func TestServicesReachTheGateway(t *testing.T) {
-	for name, o := range everywhere(t) {
-		for _, s := range o.services {
-			labels := o.deployments[0].Spec.Template.Labels
-			for k, v := range s.Spec.Selector {
-				if labels[k] != v {
-					t.Errorf("%s: the pods have no label %s=%s", name, k, v)
-				}
+func (o *objects) areReached(t *testing.T) {
+	for _, s := range o.services {
+		labels := o.deployments[0].Spec.Template.Labels
+		for k, v := range s.Spec.Selector {
+			if labels[k] != v {
+				t.Errorf("the pods have no label %s=%s", k, v)
 			}
-			port := s.Spec.Ports[0].TargetPort.StrVal
-			if !slices.ContainsFunc(gatewayOf(t, &o.deployments[0]).Ports, func(p corev1.ContainerPort) bool { return p.Name == port }) {
-				t.Errorf("%s: the gateway has no port %s", name, port)
-			}
+		}
+		port := s.Spec.Ports[0].TargetPort.StrVal
+		if !slices.ContainsFunc(o.gateway(t).Ports, func(p corev1.ContainerPort) bool { return p.Name == port }) {
+			t.Errorf("the gateway has no port %s", port)
 		}
 	}
 }
 
-func TestChartWithoutConfigurationSaysWhatIsMissing(t *testing.T) {
-	if _, err := helmed(nil); err == nil || !strings.Contains(err.Error(), "config is required") {
-		t.Errorf("got %v", err)
+// haveWhatTheyName looks for the secrets and config maps without which pods would not start.
+func (o *objects) haveWhatTheyName(t *testing.T) {
+	for _, c := range slices.Concat(o.pod().InitContainers, o.pod().Containers) {
+		for _, from := range c.EnvFrom {
+			if from.SecretRef != nil {
+				o.secret(t, from.SecretRef.Name)
+			}
+		}
+		for _, m := range c.VolumeMounts {
+			if !slices.ContainsFunc(o.pod().Volumes, func(v corev1.Volume) bool { return v.Name == m.Name }) {
+				t.Errorf("%s mounts %s, which there is not", c.Name, m.Name)
+			}
+		}
 	}
+	for _, v := range o.pod().Volumes {
+		if v.Secret != nil {
+			for _, item := range v.Secret.Items {
+				if len(o.secret(t, v.Secret.SecretName)[item.Key]) == 0 {
+					t.Errorf("secret %s has no %s", v.Secret.SecretName, item.Key)
+				}
+			}
+		}
+		if v.ConfigMap != nil {
+			o.config(t, v.ConfigMap.Name)
+		}
+	}
+}
+
+func (o *objects) secret(t *testing.T, name string) map[string][]byte {
+	t.Helper()
+	for _, s := range o.secrets {
+		if s.Name == name {
+			return s.Data
+		}
+	}
+	t.Fatalf("there is no secret %s", name)
+	return nil
+}
+
+func (o *objects) config(t *testing.T, name string) map[string]string {
+	t.Helper()
+	for _, m := range o.configs {
+		if m.Name == name {
+			return m.Data
+		}
+	}
+	t.Fatalf("there is no config map %s", name)
+	return nil
+}
+
+// check has the gateway itself check the variables of its container, and the file that is mounted.
+func (o *objects) check(t *testing.T, program string) {
+	c := o.gateway(t)
+	cmd := exec.CommandContext(t.Context(), program, "check-config")
+	cmd.Env = []string{}
+	for _, from := range c.EnvFrom {
+		for name, value := range o.secret(t, from.SecretRef.Name) {
+			cmd.Env = append(cmd.Env, name+"="+string(value))
+		}
+	}
+	for _, v := range c.Env {
+		if v.Name == "WAMPGATE_CONFIG" || v.Name == "WAMPGATE_UPSTREAM_SECRET_FILE" {
+			v.Value = o.mounted(t, c, v.Value)
+		}
+		cmd.Env = append(cmd.Env, v.Name+"="+v.Value)
+	}
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, said)
+	}
+}
+
+// mounted returns a file with what a container has at path, from its config map or secret.
+func (o *objects) mounted(t *testing.T, c *corev1.Container, path string) string {
+	t.Helper()
+	dir, file := filepath.Split(path)
+	at := slices.IndexFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == strings.TrimSuffix(dir, "/") })
+	if at < 0 {
+		t.Fatalf("nothing is mounted at %s", dir)
+	}
+	for _, v := range o.pod().Volumes {
+		if v.Name != c.VolumeMounts[at].Name {
+			continue
+		}
+		var text []byte
+		if v.ConfigMap != nil {
+			text = []byte(o.config(t, v.ConfigMap.Name)[file])
+		} else {
+			item := slices.IndexFunc(v.Secret.Items, func(i corev1.KeyToPath) bool { return i.Path == file })
+			text = o.secret(t, v.Secret.SecretName)[v.Secret.Items[item].Key]
+		}
+		if len(text) == 0 {
+			break
+		}
+		name := filepath.Join(t.TempDir(), file)
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	t.Fatalf("nothing has %s", path)
+	return ""
 }

@@ -403,25 +403,3 @@ func TestCommandLine(t *testing.T) {
 		}
 	}
 }
-
-func TestExamplesOfTheReadmeWork(t *testing.T) {
-	_, base := gateway(t)
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, marked := strings.Cut(string(readme), "<!-- run by a test -->\n```sh\n")
-	script, _, ended := strings.Cut(rest, "```")
-	if !marked || !ended {
-		t.Fatal("README.md has no marked examples")
-	}
-	need(t, "curl")
-	script = strings.ReplaceAll(script, "localhost:8080", strings.TrimPrefix(base, "http://")) + "kill %1\n"
-	out, err := exec.Command("bash", "-c", script).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s := string(out); !strings.Contains(s, `{"args":[1]}`) || !strings.Contains(s, `{"publication":`) {
-		t.Errorf("the examples say\n%s", s)
-	}
-}
