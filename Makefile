@@ -30,7 +30,7 @@ fuzz: ## every fuzz target for FUZZ
 bench: ## COUNT=10 gives benchstat something to work with
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) ./...
 
-bench-footprint: build-stripped ## size, time to start, memory idle and of idle streams and sessions; takes two minutes
+bench-footprint: build-stripped ## size, time to start, memory idle and of idle streams and sessions; takes three minutes
 	cd e2e && $(GO) run ./footprint ../bin/gateway-stripped
 
 .PHONY: build-stripped bench-footprint

@@ -1,5 +1,5 @@
 // Command footprint measures what the gateway takes: its size, the time until it is ready, its memory when it is idle, and that of idle event
-// streams and WebSocket sessions. It needs /proc.
+// streams, over HTTP/1.1 and HTTP/2, and WebSocket sessions. It needs /proc.
 //
 //	footprint [-n 10000] gateway
 package main
@@ -54,7 +54,7 @@ func measure(binary string, n int) error {
 	for _, kind := range []struct {
 		name string
 		open func(ctx context.Context, address string) (io.Closer, error)
-	}{{"event stream", openStream}, {"WebSocket session", openSession}} {
+	}{{"event stream", openStream}, {"stream over h2c", openH2C}, {"WebSocket session", openSession}} {
 		if err := idle(binary, n, kind.name, kind.open); err != nil {
 			return fmt.Errorf("%s: %w", kind.name, err)
 		}
@@ -80,7 +80,7 @@ func run(binary string) (*gateway, error) {
 	defer os.RemoveAll(dir)
 	ops := filepath.Join(dir, "ops")
 	cmd := exec.Command(binary)
-	cmd.Env = []string{"WAMPGATE_LISTEN=127.0.0.1:0", "WAMPGATE_OPS_ADDR=unix:" + ops, "WAMPGATE_MAX_CONNECTIONS=100000"}
+	cmd.Env = []string{"WAMPGATE_LISTEN=127.0.0.1:0", "WAMPGATE_OPS_ADDR=unix:" + ops, "WAMPGATE_MAX_CONNECTIONS=100000", "WAMPGATE_H2C=true"}
 	out, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, err
@@ -238,14 +238,13 @@ func idle(binary string, n int, name string, open func(context.Context, string) 
 	if err != nil {
 		return err
 	}
-	fmt.Printf("an idle %-22s %6.1f KiB, of %d\n", name+":", float64(after-before)/float64(n)/1024, n)
+	fmt.Printf("an idle %-21s %6.1f KiB, of %d\n", name+":", float64(after-before)/float64(n)/1024, n)
 	return nil
 }
 
 // openStream opens an event stream, and reads its beginning. Streams are bounded by address: each comes from one of many of this machine's.
 func openStream(ctx context.Context, address string) (io.Closer, error) {
-	from := &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+opened.Add(1)%100))}
-	c, err := (&net.Dialer{LocalAddr: from}).DialContext(ctx, "tcp", address)
+	c, err := (&net.Dialer{LocalAddr: from(int(opened.Add(1)))}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
@@ -253,15 +252,43 @@ func openStream(ctx context.Context, address string) (io.Closer, error) {
 	if _, err := fmt.Fprintf(c, "GET /v1/subscribe/com.example.idle HTTP/1.1\r\nHost: %s\r\n\r\n", address); err != nil {
 		return c, err
 	}
+	return c, ready(c)
+}
+
+// ready reads the beginning of a stream.
+func ready(r io.Reader) error {
 	var seen []byte
 	b := make([]byte, 1024)
 	for !strings.Contains(string(seen), "wamp.ready") {
-		n, err := c.Read(b)
+		n, err := r.Read(b)
 		if seen = append(seen, b[:n]...); err != nil {
-			return c, fmt.Errorf("%w behind %q", err, seen)
+			return fmt.Errorf("%w behind %q", err, seen)
 		}
 	}
-	return c, nil
+	return nil
+}
+
+// from is an address of this machine's.
+func from(i int) net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%100))} }
+
+// sharing are the connections of HTTP/2 that streams share.
+var sharing = func() (all [100]*http.Client) {
+	for i := range all {
+		tr := &http.Transport{Protocols: new(http.Protocols), DialContext: (&net.Dialer{LocalAddr: from(i)}).DialContext}
+		tr.Protocols.SetUnencryptedHTTP2(true)
+		all[i] = &http.Client{Transport: tr}
+	}
+	return all
+}()
+
+// openH2C opens an event stream over HTTP/2.
+func openH2C(_ context.Context, address string) (io.Closer, error) {
+	shared := sharing[int(opened.Add(1))%len(sharing)]
+	res, err := shared.Get("http://" + address + "/v1/subscribe/com.example.idle")
+	if err != nil {
+		return nil, err
+	}
+	return res.Body, ready(res.Body)
 }
 
 type closer struct{ *client.Session }
