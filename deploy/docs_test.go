@@ -4,9 +4,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 )
 
 // The guide is run as e2e/docs_test.go says; this is what that leaves to here. The first block of a page prepares a cluster, and each of the others is
@@ -94,6 +97,20 @@ func TestKubernetesTakesWhatTheGuideDeploys(t *testing.T) {
 			t.Run("so that the gateway takes its configuration", func(t *testing.T) { o.check(t, gateway) })
 		})
 	}
+	t.Run("the chart's values are the configuration", func(t *testing.T) {
+		files, _ := readPage(t)
+		var values struct{ Config any }
+		var config any
+		if err := yaml.Unmarshal([]byte(files["my-values.yaml"]), &values); err != nil {
+			t.Fatal(err)
+		}
+		if err := yaml.Unmarshal([]byte(all["wampgate"].configs[0].Data["wampgate.yaml"]), &config); err != nil {
+			t.Fatal(err)
+		}
+		if values.Config == nil || !reflect.DeepEqual(values.Config, config) {
+			t.Errorf("got %v, want %v", config, values.Config)
+		}
+	})
 	t.Run("the sidecar is ready before the service and ends after it", all["sidecar"].beginWithSidecars)
 }
 
