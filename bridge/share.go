@@ -60,6 +60,9 @@ func (s *Stream) subscribe(ctx context.Context) (*client.Redialer, error) {
 			return nil, fmt.Errorf("subscribe to %s: %w", topic.URI, err)
 		}
 		s.b.stand(st, s)
+		if st.Revoked() { // before that
+			return nil, fmt.Errorf("subscribe to %s: %w", topic.URI, revocation(wampcore.RevokedDetails{}))
+		}
 		s.mu.Lock()
 		_, id := st.Attached()
 		s.subscribed(i, id)

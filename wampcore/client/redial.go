@@ -170,15 +170,21 @@ func (r *Redialer) Publish(
 type Standing struct {
 	r      *Redialer
 	uri    wampcore.URI
-	attach func(ctx context.Context, s *Session) (id wampcore.ID, end func(context.Context) error, err error)
+	attach func(ctx context.Context, s *Session, agreed func(wampcore.ID)) (attachment, error)
 
 	busy  sync.Mutex // held by who talks to the router about it
 	ended bool       // guarded by busy
-	end   func(context.Context) error
 
 	mu      sync.Mutex // the reader of the session takes it
 	session *Session   // that it is attached to
 	id      wampcore.ID
+	there   attachment
+}
+
+// attachment is a subscription or registration of one session.
+type attachment struct {
+	end  func(context.Context) error
+	over func() bool
 }
 
 // URI returns the topic or procedure, or the pattern.
@@ -191,34 +197,39 @@ func (st *Standing) Attached() (*Session, wampcore.ID) {
 	return st.session, st.id
 }
 
+// Revoked reports whether the router took it away on the session that it is attached to. OnRevoked may have been called before whoever
+// made it knew of it.
+func (st *Standing) Revoked() bool {
+	st.mu.Lock()
+	there := st.there
+	st.mu.Unlock()
+	return there.over != nil && there.over()
+}
+
 // Subscribe subscribes on the open session, for which it waits until ctx ends, and on all that follow. What the router
 // refuses now does not stand.
 func (r *Redialer) Subscribe(
 	ctx context.Context, topic wampcore.URI, h EventHandler, opts wampcore.SubscribeOptions,
 ) (*Standing, error) {
-	return r.subscribe(ctx, topic, func(ctx context.Context, s *Session) (*Subscription, error) {
-		return s.Subscribe(ctx, topic, h, opts)
-	})
+	return r.subscribe(ctx, topic, opts, func(s *Session) *Subscription { return &Subscription{s: s, handler: h} })
 }
 
 // Watch is Subscribe with a handler that is called as Session.Watch has it.
 func (r *Redialer) Watch(
 	ctx context.Context, topic wampcore.URI, h func(*wampcore.Event), opts wampcore.SubscribeOptions,
 ) (*Standing, error) {
-	return r.subscribe(ctx, topic, func(ctx context.Context, s *Session) (*Subscription, error) {
-		return s.Watch(ctx, topic, h, opts)
-	})
+	return r.subscribe(ctx, topic, opts, func(s *Session) *Subscription { return &Subscription{s: s, direct: h} })
 }
 
 func (r *Redialer) subscribe(
-	ctx context.Context, topic wampcore.URI, subscribe func(context.Context, *Session) (*Subscription, error),
+	ctx context.Context, topic wampcore.URI, opts wampcore.SubscribeOptions, share func(*Session) *Subscription,
 ) (*Standing, error) {
-	attach := func(ctx context.Context, s *Session) (wampcore.ID, func(context.Context) error, error) {
-		sub, err := subscribe(ctx, s)
+	attach := func(ctx context.Context, s *Session, agreed func(wampcore.ID)) (attachment, error) {
+		sub, err := s.subscribe(ctx, topic, share(s), opts, agreed)
 		if err != nil {
-			return 0, nil, err
+			return attachment{}, err
 		}
-		return sub.ID(), sub.Unsubscribe, nil
+		return attachment{sub.Unsubscribe, sub.over}, nil
 	}
 	return r.stand(ctx, &Standing{r: r, uri: topic, attach: attach})
 }
@@ -228,15 +239,17 @@ func (r *Redialer) subscribe(
 func (r *Redialer) Register(
 	ctx context.Context, procedure wampcore.URI, h InvocationHandler, opts wampcore.RegisterOptions,
 ) (*Standing, error) {
-	attach := func(ctx context.Context, s *Session) (wampcore.ID, func(context.Context) error, error) {
-		reg, err := s.Register(ctx, procedure, h, opts)
+	attach := func(ctx context.Context, s *Session, agreed func(wampcore.ID)) (attachment, error) {
+		reg, err := s.register(ctx, procedure, h, opts, agreed)
 		if err != nil {
-			return 0, nil, err
+			return attachment{}, err
 		}
-		return reg.ID(), reg.Unregister, nil
+		return attachment{reg.Unregister, reg.over}, nil
 	}
 	return r.stand(ctx, &Standing{r: r, uri: procedure, attach: attach})
 }
+
+var errRevoked = &wampcore.Error{URI: wampcore.ErrNotAuthorized, Message: "the router took it away"}
 
 func (r *Redialer) stand(ctx context.Context, st *Standing) (*Standing, error) {
 	for {
@@ -244,8 +257,12 @@ func (r *Redialer) stand(ctx context.Context, st *Standing) (*Standing, error) {
 		if err == nil {
 			_, err = st.attachTo(ctx, s)
 		}
+		kept := err == nil && r.keep(st, s)
+		if kept && st.Revoked() { // before it was known that it stands
+			kept, err = false, errRevoked
+		}
 		switch {
-		case err == nil && r.keep(st, s):
+		case kept:
 			return st, nil
 		case err == nil, s != nil && s.Err() != nil && ctx.Err() == nil: // there is another session, or will be
 		default:
@@ -273,14 +290,18 @@ func (st *Standing) attachTo(ctx context.Context, s *Session) (bool, error) {
 	if st.ended || st.session == s {
 		return false, nil
 	}
-	id, end, err := st.attach(ctx, s)
+	again := st.session != nil
+	there, err := st.attach(ctx, s, func(id wampcore.ID) {
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		st.session, st.id = s, id
+	})
 	if err != nil {
 		return false, err
 	}
-	again := st.session != nil
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.session, st.id, st.end = s, id, end
+	st.there = there
 	return again, nil
 }
 
@@ -291,10 +312,10 @@ func (st *Standing) End(ctx context.Context) error {
 	defer st.busy.Unlock()
 	before := st.ended
 	st.ended = true
-	if before || st.session == nil || st.session.Err() != nil {
+	if before || st.session == nil || st.session.Err() != nil || st.Revoked() {
 		return nil
 	}
-	return st.end(ctx)
+	return st.there.end(ctx)
 }
 
 func (r *Redialer) forget(st *Standing) {

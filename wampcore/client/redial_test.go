@@ -294,6 +294,80 @@ func TestRevocationNamesWhatStood(t *testing.T) {
 	})
 }
 
+func TestRevocationThatFollowsAtOnceIsNotMissed(t *testing.T) {
+	for name, attach := range map[string]func(*flaky) (*client.Standing, error){
+		"subscription": func(t *flaky) (*client.Standing, error) {
+			return t.r.Subscribe(t.Context(), "t", func(context.Context, *wampcore.Event) {}, wampcore.SubscribeOptions{})
+		},
+		"registration": func(t *flaky) (*client.Standing, error) {
+			return t.r.Register(t.Context(), "t", echo, wampcore.RegisterOptions{})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var told atomic.Int32
+			cfg := client.RedialConfig{OnRevoked: func(*client.Standing, wampcore.RevokedDetails) { told.Add(1) }}
+			redialing(t, cfg, func(t *flaky) { revocations(t, &told, attach) })
+		})
+	}
+}
+
+func revocations(t *flaky, told *atomic.Int32, attach func(*flaky) (*client.Standing, error)) {
+	p := t.next()
+	for id := wampcore.ID(1); id <= 300; id++ { // who is first, the reader or who waits for it, is chance
+		told.Store(0)
+		standing := start(func() (*client.Standing, error) { return attach(t) })
+		revokeAtOnce(p, id)
+		st, err := standing()
+		synctest.Wait()
+		switch {
+		case err != nil:
+			if !errors.Is(err, &wampcore.Error{URI: wampcore.ErrNotAuthorized}) {
+				t.Fatal(err)
+			}
+		case told.Load() != 1 || !st.Revoked():
+			t.Fatalf("number %d was taken away, and nobody was told", id)
+		default:
+			if err := st.End(t.Context()); err != nil { // there is nothing to tell the router
+				t.Fatal(err)
+			}
+		}
+	}
+	told.Store(0)
+	standing := start(func() (*client.Standing, error) { return attach(t) })
+	agree(p, 1000)
+	if _, err := standing(); err != nil {
+		t.Fatal(err)
+	}
+	p.Close()
+	revokeAtOnce(t.next(), 1001) // when it is restored
+	synctest.Wait()
+	if told.Load() != 1 {
+		t.Errorf("told %d times", told.Load())
+	}
+}
+
+// agree answers a SUBSCRIBE or REGISTER.
+func agree(p *wamptest.Peer, id wampcore.ID) (registered bool) {
+	m, _ := p.Receive()
+	switch m := m.(type) {
+	case *wampcore.Subscribe:
+		p.Send(&wampcore.Subscribed{Request: m.Request, Subscription: id})
+	case *wampcore.Register:
+		p.Send(&wampcore.Registered{Request: m.Request, Registration: id})
+		return true
+	}
+	return false
+}
+
+// revokeAtOnce takes back what it has agreed to.
+func revokeAtOnce(p *wamptest.Peer, id wampcore.ID) {
+	if agree(p, id) {
+		p.Send(&wampcore.Unregistered{Details: wampcore.RevokedDetails{ID: id}})
+	} else {
+		p.Send(&wampcore.Unsubscribed{Details: wampcore.RevokedDetails{ID: id}})
+	}
+}
+
 func TestRedialerSaysWhyTheFirstAttemptFailed(t *testing.T) {
 	redialing(t, client.RedialConfig{}, func(t *flaky) {
 		p := <-t.peers

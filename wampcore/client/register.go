@@ -75,11 +75,19 @@ func (reg *Registration) ID() wampcore.ID { return reg.id }
 func (s *Session) Register(
 	ctx context.Context, procedure wampcore.URI, h InvocationHandler, opts wampcore.RegisterOptions,
 ) (*Registration, error) {
+	return s.register(ctx, procedure, h, opts, func(wampcore.ID) {})
+}
+
+// register is Register with a function that the reader calls, with mu held, when the router has agreed.
+func (s *Session) register(
+	ctx context.Context, procedure wampcore.URI, h InvocationHandler, opts wampcore.RegisterOptions, agreed func(wampcore.ID),
+) (*Registration, error) {
 	reg := &Registration{s: s, handler: h}
 	accept := func(m wampcore.Message) {
 		if m, ok := m.(*wampcore.Registered); ok {
 			reg.id = m.Registration
 			s.registrations[reg.id] = reg
+			agreed(reg.id)
 		}
 	}
 	undo := func(m wampcore.Message) {
@@ -108,6 +116,13 @@ func (reg *Registration) Unregister(ctx context.Context) error {
 		return &wampcore.Unregister{Request: id, Registration: reg.id}
 	})
 	return a.err
+}
+
+// over reports whether it was taken back, by either side.
+func (reg *Registration) over() bool {
+	reg.s.mu.Lock()
+	defer reg.s.mu.Unlock()
+	return reg.s.registrations[reg.id] != reg
 }
 
 func (s *Session) revokeRegistration(d wampcore.RevokedDetails) {

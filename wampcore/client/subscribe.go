@@ -44,7 +44,7 @@ func (sub *Subscription) ID() wampcore.ID { return sub.shared.id }
 func (s *Session) Subscribe(
 	ctx context.Context, topic wampcore.URI, h EventHandler, opts wampcore.SubscribeOptions,
 ) (*Subscription, error) {
-	return s.subscribe(ctx, topic, &Subscription{s: s, handler: h}, opts)
+	return s.subscribe(ctx, topic, &Subscription{s: s, handler: h}, opts, func(wampcore.ID) {})
 }
 
 // Watch is Subscribe with a handler that is called by the reader itself, for all subscriptions in the order in which things came. It
@@ -52,16 +52,18 @@ func (s *Session) Subscribe(
 func (s *Session) Watch(
 	ctx context.Context, topic wampcore.URI, h func(*wampcore.Event), opts wampcore.SubscribeOptions,
 ) (*Subscription, error) {
-	return s.subscribe(ctx, topic, &Subscription{s: s, direct: h}, opts)
+	return s.subscribe(ctx, topic, &Subscription{s: s, direct: h}, opts, func(wampcore.ID) {})
 }
 
+// subscribe has agreed called by the reader, with mu held, when the router has agreed.
 func (s *Session) subscribe(
-	ctx context.Context, topic wampcore.URI, sub *Subscription, opts wampcore.SubscribeOptions,
+	ctx context.Context, topic wampcore.URI, sub *Subscription, opts wampcore.SubscribeOptions, agreed func(wampcore.ID),
 ) (*Subscription, error) {
 	key := topicKey{topic, opts.Match}
 	accept := func(m wampcore.Message) { //nolint:contextcheck // handlers live as long as the session
 		if m, ok := m.(*wampcore.Subscribed); ok {
 			s.addHandler(m.Subscription, key, sub)
+			agreed(m.Subscription)
 		}
 		s.answeredSubscribe(key)
 	}
@@ -217,6 +219,13 @@ func (sub *Subscription) Unsubscribe(ctx context.Context) error {
 	}
 	s.out.flush()
 	return s.await(ctx, id, req).err
+}
+
+// over reports whether it was taken back, by either side.
+func (sub *Subscription) over() bool {
+	sub.s.mu.Lock()
+	defer sub.s.mu.Unlock()
+	return !slices.Contains(sub.shared.handlers, sub)
 }
 
 func (s *Session) revokeSubscription(d wampcore.RevokedDetails) {
