@@ -50,6 +50,7 @@ type hook struct {
 	refused      error            // why it is not registered, or subscribed
 	attachedOnce bool             // it was registered, or subscribed, before
 	disabled     string           // why it never will be
+	takenAway    bool             // by the router, which is why
 	failures     []HookFailure    // the newest last
 }
 
@@ -93,6 +94,9 @@ func (h *hook) start() {
 			}
 		},
 		OnRevoked: func(_ *client.Standing, d wampcore.RevokedDetails) {
+			h.mu.Lock()
+			h.takenAway = true
+			h.mu.Unlock()
 			h.disable(strings.TrimSpace("the router took it away; " + d.Reason))
 		},
 	}
@@ -315,6 +319,13 @@ func (h *hook) disable(why string) {
 	h.mu.Unlock()
 	h.log.Warn().Str("reason", why).Msg("a hook is disabled")
 	h.poke()
+}
+
+// revoked reports whether the router has taken it away.
+func (h *hook) revoked() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.takenAway
 }
 
 func (h *hook) poke() { signal(h.wake) }

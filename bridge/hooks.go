@@ -23,6 +23,7 @@ var (
 	ErrHookConfigured = errors.New("the hook is made by the gateway's configuration, and changed there alone")
 	ErrTooManyHooks   = errors.New("there are as many hooks as there may be; delete one")
 	ErrHookAnonymous  = errors.New("who makes hooks has to be authenticated")
+	ErrHookOrphan     = errors.New("the configuration does not have any more who makes the hook")
 )
 
 // HooksConfig says what hooks may do. Dial and Egress are required.
@@ -93,6 +94,7 @@ type Hooks struct {
 	busy   map[hookKey]chan struct{} // being made or ended; closed when that is done
 	made   map[Principal]int         // by REST
 	total  int                       // of them
+	keep   func(Principal) bool      // of Retain; nil: everybody may have some
 	closed bool
 }
 
@@ -146,8 +148,8 @@ func (e *Egress) CheckHook(h ConfiguredHook) error {
 	return err
 }
 
-// Reconfigure makes the hooks of the configuration, and ends those that it has no more. What has not changed goes on. A hook works
-// from when its realm and its service are there.
+// Reconfigure makes the hooks of the configuration, and ends those that it has no more. What has not changed goes on, unless the router
+// has taken it away. A hook works from when its realm and its service are there.
 func (hs *Hooks) Reconfigure(all []ConfiguredHook) error {
 	wanted := map[hookKey]bool{}
 	for _, h := range all {
@@ -161,7 +163,7 @@ func (hs *Hooks) Reconfigure(all []ConfiguredHook) error {
 	var errs []error
 	for _, h := range all {
 		if before := hs.fixed(h.Principal, h.Name); before != nil && before.origin == MadeByConfiguration && before.principal == h.Principal &&
-			reflect.DeepEqual(before.spec, h.Spec) {
+			reflect.DeepEqual(before.spec, h.Spec) && !before.revoked() {
 			continue
 		}
 		if err := hs.fix(h.Principal, h.Name, h.Spec, MadeByConfiguration); err != nil {
@@ -225,15 +227,21 @@ func (hs *Hooks) take(ctx context.Context, key hookKey) (h *hook, done func(), e
 	}, nil
 }
 
-// put keeps a hook, or none, under a name that was taken.
+// put keeps a hook, or none, under a name that was taken. What Withdraw does not see since it is made meanwhile is taken back here.
+//
+//nolint:contextcheck // that has its own time
 func (hs *Hooks) put(key hookKey, h *hook) {
 	hs.mu.Lock()
-	defer hs.mu.Unlock()
+	closed := hs.closed
 	if h == nil {
 		delete(hs.hooks, key)
-		return
+	} else {
+		hs.hooks[key] = h
 	}
-	hs.hooks[key] = h
+	hs.mu.Unlock()
+	if closed && h != nil && h.queue == nil {
+		h.takeBack()
+	}
 }
 
 // reserve counts one more hook of a principal, or, with n = -1, one less.
@@ -263,9 +271,6 @@ func (hs *Hooks) Put(ctx context.Context, p Principal, name string, spec HookSpe
 	if err != nil {
 		return false, err
 	}
-	if hs.fixed(p, name) != nil {
-		return false, ErrHookConfigured
-	}
 	key := hookKey{owner: p, name: name}
 	before, done, err := hs.take(ctx, key)
 	if err != nil {
@@ -273,6 +278,9 @@ func (hs *Hooks) Put(ctx context.Context, p Principal, name string, spec HookSpe
 	}
 	defer done()
 	if before == nil {
+		if hs.fixed(p, name) != nil {
+			return false, ErrHookConfigured
+		}
 		if err := hs.reserve(p, 1); err != nil {
 			return false, err
 		}
@@ -286,7 +294,21 @@ func (hs *Hooks) Put(ctx context.Context, p Principal, name string, spec HookSpe
 		return false, err
 	}
 	hs.put(key, h)
+	if !hs.kept(p) { // Retain has not seen it
+		hs.put(key, nil)
+		_ = hs.reserve(p, -1)
+		h.endSoon() //nolint:contextcheck // this, too
+		return false, ErrHookOrphan
+	}
 	return before == nil, nil
+}
+
+// kept reports whether a principal may have hooks.
+func (hs *Hooks) kept(p Principal) bool {
+	hs.mu.Lock()
+	keep := hs.keep
+	hs.mu.Unlock()
+	return keep == nil || keep(p)
 }
 
 // takeBack ends a hook that the router has refused, and starts the one again that was there before it.
@@ -305,15 +327,15 @@ func (hs *Hooks) takeBack(h, before *hook) {
 
 // Delete ends a hook. What it does at the moment is finished, or cut when ctx ends.
 func (hs *Hooks) Delete(ctx context.Context, p Principal, name string) error {
-	if hs.fixed(p, name) != nil {
-		return ErrHookConfigured
-	}
 	key := hookKey{owner: p, name: name}
 	h, done, err := hs.take(ctx, key)
 	if err != nil {
 		return err
 	}
 	defer done()
+	if h == nil && hs.fixed(p, name) != nil {
+		return ErrHookConfigured
+	}
 	if h == nil {
 		return ErrNoHook
 	}
@@ -322,8 +344,11 @@ func (hs *Hooks) Delete(ctx context.Context, p Principal, name string) error {
 	return h.end(ctx)
 }
 
-// Retain ends the hooks that principals have made of whom keep says that there is nobody any more.
+// Retain ends the hooks that principals have made of whom keep says that there is nobody any more, also those that are being made.
 func (hs *Hooks) Retain(keep func(Principal) bool) {
+	hs.mu.Lock()
+	hs.keep = keep
+	hs.mu.Unlock()
 	var ending sync.WaitGroup
 	for _, h := range hs.all() {
 		if h.origin == MadeByREST && !keep(h.principal) {

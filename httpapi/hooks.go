@@ -13,7 +13,7 @@ func hookProblem(err error) error {
 	switch {
 	case errors.Is(err, bridge.ErrNoHook):
 		return newProblem(http.StatusNotFound, err.Error())
-	case errors.Is(err, bridge.ErrHookConfigured), errors.Is(err, bridge.ErrHookAnonymous):
+	case errors.Is(err, bridge.ErrHookConfigured), errors.Is(err, bridge.ErrHookAnonymous), errors.Is(err, bridge.ErrHookOrphan):
 		return newProblem(http.StatusForbidden, err.Error())
 	case errors.Is(err, bridge.ErrTooManyHooks):
 		return newProblem(http.StatusConflict, err.Error())
