@@ -92,6 +92,7 @@ type requester struct {
 
 	expires time.Time     // zero: never
 	source  *http.Request // whose credentials they are
+	judged  *Auth         // by which they were
 	limit   Limit
 	account *account
 
@@ -142,6 +143,7 @@ func (a *api) identified(next http.Handler) http.Handler {
 }
 
 func (a *api) identify(r *http.Request, k kind) (*requester, error) {
+	judged := a.auth.Load()
 	realm, ok := r.Context().Value(realmKey{}).(wampcore.URI)
 	if !ok {
 		realm = a.cfg.Realm
@@ -159,7 +161,11 @@ func (a *api) identify(r *http.Request, k kind) (*requester, error) {
 	case ticket != "":
 		return a.redeem(r, ticket, realm)
 	}
-	return a.requester(r, realm, a.authenticate)
+	who, err := a.requester(r, realm, a.authenticate)
+	if err == nil {
+		who.judged = judged
+	}
+	return who, err
 }
 
 // requester returns who a request's credentials say that it is from.

@@ -186,3 +186,61 @@ func TestPollEndsWithItsCredentials(t *testing.T) {
 		t.Errorf("got %d %s", rec.Code, rec.Body)
 	}
 }
+
+// reconfiguring is a method whose principals are taken back while it lets them in.
+type reconfiguring struct {
+	names
+
+	takeBack func()
+}
+
+func (r reconfiguring) Authenticate(req *http.Request) (*httpapi.Grant, error) {
+	g, err := r.names.Authenticate(req)
+	if g != nil {
+		r.takeBack()
+	}
+	return g, err
+}
+
+func TestStreamWhoseCredentialsAreTakenBackWhileItComesInEndsAtOnce(t *testing.T) {
+	for _, c := range []struct{ method, path, accept string }{
+		{http.MethodGet, "/v1/subscribe/com.t", "text/event-stream"},
+		{http.MethodGet, "/v1/subscribe/com.t?wait=60", "application/json"},
+		{http.MethodGet, "/v1/register/com.p", "text/event-stream"},
+		{http.MethodPost, "/v1/call/count", "text/event-stream"},
+	} {
+		var f *face
+		f = newFace(t, quiet, func(cfg *httpapi.Config) {
+			cfg.Auth.Methods = []httpapi.Method{reconfiguring{folks(), func() {
+				f.handler.Reconfigure(httpapi.Auth{Methods: []httpapi.Method{names{}}}, httpapi.Limits{})
+			}}}
+		})
+		f.counter(t, 2, make(chan struct{}), nil)
+		rec := f.do(t, c.method, c.path, "", append(as("joe"), "Accept", c.accept)...)
+		if !strings.Contains(rec.Body.String(), "taken back") {
+			t.Errorf("%s: got %d %s", c.path, rec.Code, rec.Body)
+		}
+	}
+}
+
+func TestTicketWhoseMakerIsTakenBackMeanwhileOpensNoStream(t *testing.T) {
+	for name, wait := range map[string]bool{"while it is made": false, "before it is used": true} {
+		var f *face
+		takeBack := func() { f.handler.Reconfigure(httpapi.Auth{Methods: []httpapi.Method{names{}}}, httpapi.Limits{}) }
+		f = newFace(t, quiet, func(cfg *httpapi.Config) {
+			method := httpapi.Method(folks())
+			if !wait {
+				method = reconfiguring{folks(), takeBack}
+			}
+			cfg.Auth.Methods = []httpapi.Method{method}
+		})
+		ticket := f.ticket(t, "/v1/ticket", as("joe")...)
+		if wait {
+			takeBack()
+		}
+		rec := f.do(t, http.MethodGet, "/v1/subscribe/com.t?ticket="+ticket, "")
+		if rec.Code != http.StatusUnauthorized {
+			t.Errorf("%s: got %d %s", name, rec.Code, rec.Body)
+		}
+	}
+}

@@ -55,7 +55,7 @@ func (t *tickets) make(who *requester) string {
 	}
 	text := rand.Text()
 	t.open[sha256.Sum256([]byte(text))] = &openTicket{
-		requester{Principal: who.Principal, expires: who.expires, source: withoutBody(who.source)}, time.Now().Add(ticketLife),
+		requester{Principal: who.Principal, expires: who.expires, source: withoutBody(who.source), judged: who.judged}, time.Now().Add(ticketLife),
 	}
 	t.of[who.Principal]++
 	return text
@@ -233,7 +233,7 @@ func (a *api) webSocket(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	until := a.watched.add(context.Background(), who) //nolint:contextcheck // the session outlives the request, and is to keep nothing of it
+	until := a.lasting(context.Background(), who) //nolint:contextcheck // the session outlives the request, and is to keep nothing of it
 	v := &Voucher{Principal: who.Principal, Until: until, Over: func() { a.watched.remove(who) }}
 	defer func() {
 		if !v.taken {

@@ -47,7 +47,19 @@ func (w *watched) add(ctx context.Context, who *requester) context.Context {
 func (a *api) watch(r *http.Request) *http.Request {
 	who := requesterOf(r)
 	who.source = credentialsOf(who.source)
-	return r.WithContext(a.watched.add(r.Context(), who))
+	return r.WithContext(a.lasting(r.Context(), who))
+}
+
+// lasting returns the context of what goes on until its credentials end. Where these were looked at before Reconfigure, and it is open
+// after that, they are looked at again: Reconfigure did not see it.
+func (a *api) lasting(ctx context.Context, who *requester) context.Context {
+	judged := who.judged
+	who.judged = nil // what was before Reconfigure is not kept for it
+	ctx = a.watched.add(ctx, who)
+	if a.auth.Load() != judged && !a.stillCounts(who) {
+		a.watched.end(who, errRevoked)
+	}
+	return ctx
 }
 
 // takeOver notes that a requester's stream goes on when its request's handler has returned. The context is of no use then, and kept it
@@ -59,6 +71,13 @@ func (w *watched) takeOver(who *requester, s *bridge.Stream) {
 	who.stop()
 	who.stop = nil
 	w.open[who] = func(why error) { s.End(fmt.Errorf("%w: %w", bridge.ErrExpired, why)) }
+}
+
+func (w *watched) end(who *requester, why error) {
+	w.mu.Lock()
+	end := w.open[who]
+	w.mu.Unlock()
+	end(why)
 }
 
 func (w *watched) remove(who *requester) {
