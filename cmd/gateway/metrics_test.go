@@ -8,12 +8,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
 
 	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/httpapi"
@@ -186,27 +186,38 @@ func TestMetricsPageIsMadeOfTheCode(t *testing.T) {
 	}
 }
 
-// TestDashboardAndAlertsNameMetricsThatThereAre finds what looks like a metric of the gateway's in the two files.
-func TestDashboardAndAlertsNameMetricsThatThereAre(t *testing.T) {
-	var known []string
-	for _, f := range families() {
-		known = append(known, namespace+f.name)
-		if f.kind == histogram {
-			known = append(known, namespace+f.name+"_bucket", namespace+f.name+"_count", namespace+f.name+"_sum")
-		}
+// TestAlertsSelectSeriesThatThereAre looks among the metrics of a gateway for each value that the rules select; that metrics and labels
+// are there is what the tests in deploy say.
+func TestAlertsSelectSeriesThatThereAre(t *testing.T) {
+	g := testGateway(t, zerolog.Nop())
+	face, err := httpapi.New(g.api())
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, file := range []string{"../../deploy/grafana/wampgate.json", "../../deploy/prometheus/alerts.yml"} {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
+	g.face.Store(face)
+	take := g.metrics.take
+	g.metrics.take = func() snapshot {
+		s := take()
+		for _, state := range []bridge.HookState{bridge.HookReady, bridge.HookStarting, bridge.HookDown, bridge.HookSick, bridge.HookRefused, bridge.HookDisabled} {
+			s.hooks = append(s.hooks, bridge.HookStats{Name: string(state), Origin: bridge.MadeByConfiguration, Kind: "topic", State: state})
 		}
-		named := regexp.MustCompile(`\bwampgate_[a-z0-9_]+`).FindAllString(string(text), -1)
-		if len(named) == 0 {
-			t.Errorf("%s names no metric", file)
-		}
-		for _, name := range named {
-			if !slices.Contains(known, name) {
-				t.Errorf("%s: there is no %s", file, name)
+		return s
+	}
+	g.metrics.begin()
+	g.metrics.answered(http.MethodGet, httpapi.Answer{Status: http.StatusInternalServerError})
+	got := scrape(t, g.metrics.handler())
+	rules, err := os.ReadFile("../../deploy/prometheus/alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	selectors := regexp.MustCompile(`\b(wampgate_[a-z_]+)\{([a-z]+)=~?"([^"]+)"\}`).FindAllStringSubmatch(string(rules), -1)
+	if want := len(regexp.MustCompile(`wampgate_[a-z_]+\{`).FindAllString(string(rules), -1)); want == 0 || len(selectors) != want {
+		t.Errorf("the rules have %d selectors, of which this test knows %d", want, len(selectors))
+	}
+	for _, selector := range selectors {
+		for value := range strings.SplitSeq(selector[3], "|") {
+			if !regexp.MustCompile(`\n` + selector[1] + `\{([^}\n]*,)?` + selector[2] + `="` + value + `"`).MatchString(got) {
+				t.Errorf("there is no %s with %s %q", selector[1], selector[2], value)
 			}
 		}
 	}
