@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -184,6 +185,60 @@ func TestOpenStreamsAreBounded(t *testing.T) {
 				if time.Now().After(deadline) {
 					t.Fatal("a stream that is over still counts")
 				}
+			}
+		})
+	}
+}
+
+func TestStreamOfAReaderThatStopsCountsNoLongerThanAWriteMayTake(t *testing.T) {
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2"} {
+		t.Run(proto, func(t *testing.T) {
+			f := newFace(t, known, quiet, func(cfg *httpapi.Config) {
+				cfg.Limits, cfg.WriteTimeout = streamOfJoe, 500*time.Millisecond
+			})
+			srv := httptest.NewUnstartedServer(f.handler)
+			if srv.EnableHTTP2 = proto == "HTTP/2"; srv.EnableHTTP2 {
+				srv.StartTLS()
+			} else {
+				srv.Start()
+			}
+			t.Cleanup(srv.Close)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/v1/subscribe/com.t", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer joe")
+			res, err := srv.Client().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = res.Body.Close() }) // nobody reads it
+			if res.Proto[:6] != proto[:6] {
+				t.Fatalf("got %s", res.Proto)
+			}
+			expectTooMany(t, f, f.do(t, http.MethodGet, "/v1/subscribe/com.t", "", as("joe")...), "streams")
+			s := f.join(t)
+			event, _ := wampcore.NewPayload(wampcore.JSON, []any{strings.Repeat("x", 64<<10)}, nil)
+			for deadline := time.Now().Add(60 * time.Second); f.bridge.Stats().Streams.Open > 0; {
+				sent := f.bridge.Stats().Streams.Events
+				if _, err := s.Publish(t.Context(), "com.t", event, wampcore.PublishOptions{Acknowledge: true}); err != nil {
+					t.Fatal(err)
+				}
+				// It is written as it comes, until there is no room any more.
+				for soon := time.Now().Add(20 * time.Millisecond); f.bridge.Stats().Streams.Events == sent && time.Now().Before(soon); {
+					runtime.Gosched()
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("a reader that stops keeps its stream: %+v", f.bridge.Stats().Streams)
+				}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			again := httptest.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/v1/subscribe/com.t", nil)
+			again.Header = req.Header
+			rec := httptest.NewRecorder()
+			if f.handler.ServeHTTP(rec, again); rec.Code != http.StatusOK {
+				t.Errorf("it still counts: %d %s", rec.Code, rec.Body)
 			}
 		})
 	}
