@@ -37,10 +37,6 @@ func rawDrop(fd uintptr) (n int, again bool, err error) {
 	}
 }
 
-func rawWrite(fd uintptr, b []byte) (n int, again bool, err error) {
-	return retry(func() (int, error) { return syscall.Write(int(fd), b) })
-}
-
 func retry(call func() (int, error)) (int, bool, error) {
 	for {
 		n, err := call()
