@@ -234,7 +234,7 @@ func (s *Stream) catchUp(o *opening, p *page, begun, gapped bool) {
 		o.more = true
 		o.holdAnew()
 	default:
-		s.handOver(o)
+		s.handOver(o, p.last)
 	}
 }
 
@@ -310,8 +310,9 @@ func (s *Stream) merge(o *opening, events []*wampcore.Event, frames [][]byte) []
 
 const overflowReason = "more came at once than is held, and not all of it is kept"
 
-// handOver sends what is held and was not among the past. mu is held.
-func (s *Stream) handOver(o *opening) {
+// handOver sends what is held and was not among the past. What has no cursor of its own, such as what is retained, is followed by where
+// the realm was: a reader that comes back after no more than that has to go on from somewhere. mu is held.
+func (s *Stream) handOver(o *opening, last wampcore.ID) {
 	s.opening = nil
 	out := newOutgoing()
 	defer out.release()
@@ -337,7 +338,21 @@ func (s *Stream) handOver(o *opening) {
 			out.topics = append(out.topics, h.topic)
 		}
 	}
-	if len(out.frames) > 0 {
-		s.send(out)
+	if len(out.frames) == 0 {
+		return
+	}
+	s.send(out)
+	if s.cursor == 0 && s.err == nil {
+		s.cursor = last
+		s.placed(s.req.Frames.Beat(Cursor(last)))
+	}
+}
+
+// placed sends a frame behind all that waits. mu is held.
+func (s *Stream) placed(frame []byte) {
+	if s.blocked {
+		s.keep(frame, "")
+	} else {
+		s.notice(frame)
 	}
 }

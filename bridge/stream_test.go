@@ -117,6 +117,7 @@ func TestWhatIsRetainedComesFirstAndDoesNotMoveTheCursor(t *testing.T) {
 		topics := []bridge.Topic{{URI: "com.a"}, {URI: "com.", Match: wampcore.MatchPrefix}}
 		r := n.read(bridge.StreamRequest{Topics: topics, Retained: true})
 		r.expect("ready live", "[1]", "[2]")
+		n.settled(func() bool { return r.lastCursor() == bridge.Cursor(newest) }) // where to go on, if that is all
 		n.send("com.a", 4, wampcore.PublishOptions{})
 		r.expect("[4]")
 		for _, l := range r.lines[:3] {

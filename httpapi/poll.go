@@ -122,7 +122,10 @@ func (k *pollSink) Event(topic wampcore.URI, e *wampcore.Event) []byte {
 // Past returns an event, with its cursor if it has one.
 func (k *pollSink) Past(topic wampcore.URI, e *wampcore.Event, cursor bool) []byte {
 	b := []byte{'e'}
-	if cursor {
+	switch {
+	case e.Details.Retained:
+		b[0] = 'r'
+	case cursor:
 		b = bridge.AppendCursor(b, e.Publication)
 	}
 	return bridge.AppendEvent(append(b, ' '), topic, e)
@@ -150,8 +153,8 @@ func (k *pollSink) Last(err error) []byte {
 	return nil
 }
 
-// Send takes what there is. With the first events there is enough.
-func (k *pollSink) Send(frames [][]byte) (bool, error) {
+// Send takes what there is. With the first events there is enough: of what is retained with all of it, and where to go on.
+func (k *pollSink) Send(frames [][]byte) (more bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.timer == nil { // what is behind the cursor follows before the stream can end
@@ -163,13 +166,17 @@ func (k *pollSink) Send(frames [][]byte) (bool, error) {
 			k.cursor = string(head[1:])
 		}
 		switch head[0] {
+		case 'r':
+			k.events, more = append(k.events, data), true
 		case 'e':
-			k.events = append(k.events, data)
+			k.events, more = append(k.events, data), false
+		case 'b':
+			more = false
 		case 'g':
 			k.gap = data
 		}
 	}
-	if len(k.events) > 0 || k.gap != nil && !k.patient {
+	if len(k.events) > 0 && !more || k.gap != nil && !k.patient {
 		k.timer.Reset(0)
 		return false, nil
 	}

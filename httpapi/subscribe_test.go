@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -94,6 +95,25 @@ func TestPollAnswersWithWhatCameAndWhereToGoOn(t *testing.T) {
 	}
 	if got := poll("wait=30&cursor=nonsense"); got.Gap == nil || len(got.Events) != 0 {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestPollTellsAllThatIsRetainedAndWhereToGoOn(t *testing.T) {
+	f := newFace(t)
+	const retained = 100
+	last := ""
+	for i := range retained { // more than is sent at once
+		last = cursorBehind(t, f, "a."+strconv.Itoa(i), `{"args":["`+strings.Repeat("x", 900)+`"],"options":{"retain":true}}`)
+	}
+	for _, query := range []string{"", "&cursor=nonsense"} {
+		rec := f.do(t, http.MethodGet, "/v1/subscribe/a.?match=prefix&retained=1&wait=30"+query, "", "Accept", "application/json")
+		var answer struct {
+			Events []json.RawMessage
+			Cursor string
+		}
+		if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil || len(answer.Events) != retained || answer.Cursor != last {
+			t.Errorf("%s: got %d events, cursor %q, want %d and %q (%v)", query, len(answer.Events), answer.Cursor, retained, last, err)
+		}
 	}
 }
 
