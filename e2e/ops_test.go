@@ -494,6 +494,37 @@ func TestLogLevelChangesWhileItRuns(t *testing.T) {
 	silent()
 }
 
+func TestGatewayOutlivesWhoReadsItsLog(t *testing.T) {
+	log, end, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := freeAddress(t)
+	cmd := exec.Command(binary)
+	cmd.Env = append(os.Environ(), "WAMPGATE_LISTEN="+address, "WAMPGATE_ACCESS_LOG=true")
+	cmd.Stderr = end
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	_ = end.Close()
+	for lines := bufio.NewScanner(log); !strings.Contains(lines.Text(), `"message":"listening"`); {
+		if !lines.Scan() {
+			t.Fatalf("it does not listen: %v", lines.Err())
+		}
+	}
+	_ = log.Close()
+	for range 3 { // each is a line
+		if _, status := curl(t, "http://"+address+"/livez"); status != "200" {
+			t.Errorf("got %s", status)
+		}
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ends by %v", err)
+	}
+}
+
 func TestMetricsTellWhatWasDone(t *testing.T) {
 	o, _ := operate(t, 1, "WAMPGATE_METRICS_PROCEDURES=com.example.double")
 	callee := session(t, o.base, wampcore.CBOR)

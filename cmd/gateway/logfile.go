@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"sync"
@@ -57,28 +58,37 @@ func (f *logFile) write() {
 		select {
 		case <-f.wake:
 		case <-f.closing:
-			_, _ = f.out.Write(f.take(batch))
+			f.put(batch)
 			return
 		}
 		select {
 		case <-pause.C:
 		case <-f.closing:
 		}
-		batch = f.take(batch)
-		_, _ = f.out.Write(batch)
+		batch = f.put(batch)
 		pause.Reset(logInterval)
 	}
 }
 
-// take returns what waits, and leaves batch's memory for what comes.
-func (f *logFile) take(batch []byte) []byte {
+// put writes what waits. What is not taken, by a full disk or a pipe that nobody reads any more, is dropped, too. The memory of spare, which it
+// returns other memory for, is for what comes.
+func (f *logFile) put(spare []byte) []byte {
+	f.mu.Lock()
+	batch, dropped := f.waiting, f.dropped
+	f.waiting = spare[:0]
+	f.mu.Unlock()
+	lines := len(batch)
+	if dropped > 0 {
+		batch = fmt.Appendf(batch, `{"level":"warn","lines":%d,"message":"log lines were dropped"}`+"\n", dropped)
+	}
+	n, err := f.out.Write(batch)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	batch, f.waiting = f.waiting, batch[:0]
-	if f.dropped > 0 {
-		batch = fmt.Appendf(batch, `{"level":"warn","lines":%d,"message":"log lines were dropped"}`+"\n", f.dropped)
-		f.dropped = 0
+	if err != nil {
+		f.dropped += bytes.Count(batch[min(n, lines):lines], []byte("\n"))
+		return batch
 	}
+	f.dropped -= dropped
 	return batch
 }
 

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // gatedWriter writes nothing before its gate is open.
@@ -59,6 +62,39 @@ func TestLogThatIsNotReadDropsLinesAndSaysHowMany(t *testing.T) {
 	if out.Len() > 3*maxLogBacklog || !strings.Contains(out.String(), "log lines were dropped") {
 		t.Errorf("%d bytes, ending in %q", out.Len(), out.String()[out.Len()-100:])
 	}
+}
+
+// brokenWriter takes nothing while it is broken.
+type brokenWriter struct {
+	bytes.Buffer
+
+	broken atomic.Bool
+}
+
+func (w *brokenWriter) Write(p []byte) (int, error) {
+	if w.broken.Load() {
+		return 0, syscall.ENOSPC
+	}
+	return w.Buffer.Write(p)
+}
+
+func TestLogThatCannotBeWrittenSaysHowManyLinesItLacks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := new(brokenWriter)
+		f := newLogFile(out)
+		out.broken.Store(true)
+		for range 3 {
+			_, _ = f.Write([]byte("a\nb\n"))
+			<-time.NewTimer(2 * logInterval).C
+			synctest.Wait()
+		}
+		out.broken.Store(false)
+		_, _ = f.Write([]byte("c\n"))
+		f.Close()
+		if got := out.String(); !strings.HasPrefix(got, "c\n") || !strings.Contains(got, `"lines":6,`) {
+			t.Errorf("got %s", got)
+		}
+	})
 }
 
 func TestLogThatIsNotReadDoesNotKeepTheProgram(t *testing.T) {

@@ -52,6 +52,7 @@ func serve(environ []string, stderr *os.File) int {
 	defer stop()
 	hangup := make(chan os.Signal, 1) // until the end: it asks to read files again, and never ends the process
 	signal.Notify(hangup, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGPIPE) // of the log: else the end of who reads it would be the gateway's
 	out := newLogFile(stderr)
 	defer out.Close()
 	log := newLogger(out, isTerminal(stderr))
