@@ -100,11 +100,7 @@ func loadConfig(environ []string) (config, error) {
 	vars, unknown := ownVariables(environ)
 	f, broken := addFile(vars, variables(environ))
 	var cfg config
-	err := env.ParseWithOptions(&cfg, env.Options{
-		Prefix:      prefix,
-		Environment: vars,
-		FuncMap:     map[reflect.Type]env.ParserFunc{reflect.TypeFor[time.Duration](): parseDuration},
-	})
+	err := cfg.parse(vars)
 	if f != nil {
 		f.environ = environ
 	}
@@ -112,12 +108,22 @@ func loadConfig(environ []string) (config, error) {
 		return config{File: f}, err
 	}
 	cfg.File = f
+	return cfg, cfg.validate()
+}
+
+// parse reads variables, and takes the defaults for the others.
+func (c *config) parse(vars map[string]string) error {
+	err := env.ParseWithOptions(c, env.Options{
+		Prefix:      prefix,
+		Environment: vars,
+		FuncMap:     map[reflect.Type]env.ParserFunc{reflect.TypeFor[time.Duration](): parseDuration},
+	})
 	for _, list := range []*[]string{
-		&cfg.Listen, &cfg.ListenTLS, &cfg.Hosts, &cfg.Origins, &cfg.HookHosts, &cfg.Operators, &cfg.MetricsProcedures, &cfg.MetricsTopics,
+		&c.Listen, &c.ListenTLS, &c.Hosts, &c.Origins, &c.HookHosts, &c.Operators, &c.MetricsProcedures, &c.MetricsTopics,
 	} {
 		*list = trimmed(*list)
 	}
-	return cfg, cfg.validate()
+	return err
 }
 
 // variables returns an environment by name.

@@ -74,7 +74,7 @@ func askToDrain(c *invocation) error {
 	if len(c.args) > 0 {
 		return subcommandUsage("drain")
 	}
-	cfg, err := loadConfig(c.environ)
+	cfg, err := loadAddress(c.environ)
 	if err != nil {
 		return err
 	}

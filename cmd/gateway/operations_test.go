@@ -177,3 +177,33 @@ func TestHealthcheckReachesTheGatewayWhereverItListens(t *testing.T) {
 		}
 	}
 }
+
+func TestHealthcheckAndDrainReachAGatewayWhoseNewConfigurationIsBroken(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.URL.Path)) }))
+	defer srv.Close()
+	ops := "WAMPGATE_OPS_ADDR=" + strings.TrimPrefix(srv.URL, "http://")
+	broken := written(t, "settings: {drain_window: 1m}\nrealms: {realm1: {rolls: {}}}\n")
+	for _, environ := range [][]string{
+		{ops, "WAMPGATE_CONFIG=" + broken},
+		{ops, "WAMPGATE_CONFIG=" + filepath.Join(t.TempDir(), "gone")},
+		{ops, "WAMPGATE_CONFIG=" + written(t, "realms: {realm1: {}, realm2: {}}\nlisteners: []\nsettings: {realm: realm3}\n")},
+		{"WAMPGATE_CONFIG=" + written(t, "settings: {ops_addr: '"+strings.TrimPrefix(srv.URL, "http://")+"'}\nrealms: {realm1: {rolls: {}}}\n")},
+	} {
+		for _, asked := range []string{"healthcheck", "drain"} {
+			if status, out, errs := says(t, environ, "", asked); status != 0 || out == "" {
+				t.Errorf("%s with %v: got %d %s", asked, environ, status, errs)
+			}
+		}
+	}
+	listens := "settings: {listen: '" + strings.TrimPrefix(srv.URL, "http://") + "'}\nrealms: {realm1: {rolls: {}}}\n"
+	if status, out, errs := says(t, []string{"WAMPGATE_CONFIG=" + written(t, listens)}, "", "healthcheck"); status != 0 || out == "" {
+		t.Errorf("the file's listener: got %d %s", status, errs)
+	}
+	unreadable := "WAMPGATE_CONFIG=" + written(t, "{")
+	if status, _, errs := says(t, []string{unreadable}, "", "healthcheck"); status != 1 || !strings.Contains(errs, "wampgate.yaml") {
+		t.Errorf("where nothing says where it listens: got %d %s", status, errs)
+	}
+	if status, _, errs := says(t, []string{ops, "WAMPGATE_LISTN=", unreadable}, "", "healthcheck"); status != 1 || !strings.Contains(errs, "did you mean") {
+		t.Errorf("a gateway that could not have been started: got %d %s", status, errs)
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -25,13 +26,44 @@ func healthcheck(c *invocation) error {
 	if len(c.args) > 1 || !slices.Contains([]string{"livez", "readyz", "startupz"}, probe) {
 		return subcommandUsage("healthcheck")
 	}
-	cfg, err := loadConfig(c.environ)
+	cfg, err := loadAddress(c.environ)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
 	return cfg.ask(ctx, http.MethodGet, "/"+probe, c.stdout)
+}
+
+// loadAddress reads what says where the gateway is that runs with these settings. It may be broken since that was started: the gateway then goes on
+// with what it had.
+func loadAddress(environ []string) (config, error) {
+	cfg, broken := loadConfig(environ)
+	if broken == nil {
+		return cfg, nil
+	}
+	all, err := ownVariables(environ)
+	if err != nil {
+		return cfg, broken
+	}
+	f := cfg.File
+	if f == nil && all[variable("OpsAddr")] == "" {
+		return cfg, broken
+	}
+	if f != nil {
+		for name, value := range f.environment() {
+			all[name] = cmp.Or(all[name], value)
+		}
+	}
+	vars := map[string]string{}
+	for _, field := range []string{"OpsAddr", "Listen", "ListenTLS", "DrainWindow", "ShutdownTimeout"} {
+		vars[variable(field)] = all[variable(field)]
+	}
+	cfg = config{File: f}
+	if cfg.parse(vars) != nil {
+		return cfg, broken
+	}
+	return cfg, nil
 }
 
 // ask sends a request to the gateway that runs with these settings, and prints the answer. Anything but 200 is an error.
