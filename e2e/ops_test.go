@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -523,6 +524,71 @@ func TestGatewayOutlivesWhoReadsItsLog(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("it ends by %v", err)
 	}
+}
+
+func TestThoseWhoDoNotReadTheMetricsAreCut(t *testing.T) {
+	address := freeAddress(t)
+	serve(t, 1, "WAMPGATE_OPS_ADDR="+address)
+	const stalled = 8
+	cut := make(chan error, stalled)
+	for range stalled {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.(*net.TCPConn).SetReadBuffer(4096)
+		_ = c.SetDeadline(time.Now().Add(patience))
+		go func() { // more than buffers take
+			_, err := io.Copy(c, strings.NewReader(strings.Repeat("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 200_000)))
+			cut <- err
+		}()
+	}
+	for range 5 {
+		if _, status := curl(t, "http://"+address+"/metrics"); status != "200" {
+			t.Errorf("got %s", status)
+		}
+	}
+	for range stalled {
+		if err := <-cut; err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("it was not cut: %v", err)
+		}
+	}
+}
+
+func TestOneAddressDoesNotTakeAllConnectionsOfTheOperators(t *testing.T) {
+	address := freeAddress(t)
+	serve(t, 1, "WAMPGATE_OPS_ADDR="+address, "WAMPGATE_HELLO_TIMEOUT=10m")
+	var all []net.Conn
+	for range 150 {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		all = append(all, c)
+	}
+	for i, c := range all[100:] {
+		_ = c.SetDeadline(time.Now().Add(patience / 2))
+		if _, err := c.Write([]byte("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil {
+			continue
+		}
+		answer, err := io.ReadAll(c)
+		if errors.Is(err, os.ErrDeadlineExceeded) || strings.Contains(string(answer), "200 OK") {
+			t.Errorf("connection %d: got %s, %v", 100+i, answer, err)
+		}
+	}
+	for _, c := range all {
+		_ = c.Close()
+	}
+	waitFor(t, func() bool {
+		res, err := http.Get("http://" + address + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
 }
 
 func TestMetricsTellWhatWasDone(t *testing.T) {

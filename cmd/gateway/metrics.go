@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -94,10 +95,39 @@ func histogramVec(f family) *prometheus.HistogramVec {
 	}, f.labels)
 }
 
-// handler serves the metrics.
+// metricsWriteTimeout is how long a client may take to read the metrics.
+const metricsWriteTimeout = 10 * time.Second
+
+// handler serves the metrics. They are gathered for one after another, and whole: who does not read them keeps nobody else from them.
 func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	gather := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	turn := make(chan struct{}, 1)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case turn <- struct{}{}:
+		case <-r.Context().Done():
+			return
+		}
+		p := &page{header: w.Header(), status: http.StatusOK}
+		gather.ServeHTTP(p, r)
+		<-turn
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(metricsWriteTimeout))
+		w.WriteHeader(p.status)
+		_, _ = w.Write(p.Bytes())
+	})
 }
+
+// page is an answer that is not sent yet.
+type page struct {
+	bytes.Buffer
+
+	header http.Header
+	status int
+}
+
+func (p *page) Header() http.Header { return p.header }
+
+func (p *page) WriteHeader(status int) { p.status = status }
 
 // Describe tells of nothing: the values are checked when they are collected.
 func (m *metrics) Describe(chan<- *prometheus.Desc) {}

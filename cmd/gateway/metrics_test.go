@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -84,6 +85,46 @@ func TestWhatPackagesCountIsTold(t *testing.T) {
 	if got := scrape(t, newMetrics(func() snapshot { return snapshot{} }, nil, nil).handler()); strings.Contains(got, "wampgate_sessions") {
 		t.Error("a router elsewhere has sessions here")
 	}
+}
+
+// stalledReader is a client that has not yet read what it was sent.
+type stalledReader struct {
+	*httptest.ResponseRecorder
+
+	began, goOn chan struct{}
+}
+
+func (r *stalledReader) Write(p []byte) (int, error) {
+	r.began <- struct{}{}
+	<-r.goOn
+	return r.ResponseRecorder.Write(p)
+}
+
+func TestThoseWhoDoNotReadTheMetricsKeepNobodyElseFromThem(t *testing.T) {
+	h := newMetrics(func() snapshot { return snapshot{} }, nil, nil).handler()
+	stalled := &stalledReader{httptest.NewRecorder(), make(chan struct{}), make(chan struct{})}
+	var readers sync.WaitGroup
+	for range 20 {
+		readers.Go(func() { h.ServeHTTP(stalled, httptest.NewRequest(http.MethodGet, "/metrics", nil)) })
+		<-stalled.began
+	}
+	scrape(t, h)
+	close(stalled.goOn)
+	go func() {
+		for range stalled.began { // a page may be several writes
+		}
+	}()
+	readers.Wait()
+	close(stalled.began)
+}
+
+func TestFiftyWhoAskForTheMetricsAtOnceAllGetThem(t *testing.T) {
+	h := newMetrics(func() snapshot { return snapshot{} }, nil, nil).handler()
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() { wantMetrics(t, scrape(t, h), `wampgate_phase{phase="starting"} 1`) })
+	}
+	all.Wait()
 }
 
 func TestRequestsAreCountedByTheirRoute(t *testing.T) {

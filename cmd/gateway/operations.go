@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -37,7 +38,8 @@ func fromHere(next http.Handler) http.Handler {
 			http.Error(w, "this is for loopback and unix sockets alone, and not for hooks", http.StatusForbidden)
 			return
 		}
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // draining and profiles take their time
+		control := http.NewResponseController(w) // draining and profiles take their time
+		_ = errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{}))
 		next.ServeHTTP(w, r)
 	})
 }

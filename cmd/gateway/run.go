@@ -294,12 +294,19 @@ func (g *gateway) listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen for operations: %w", err)
 	}
+	l = transport.Limit(l, maxOperators, maxOperatorsPerAddress)
 	ops := g.newServer(g.operations())
-	ops.ReadTimeout = g.cfg.HelloTimeout // there are no bodies but small ones
+	ops.ReadTimeout, ops.WriteTimeout = g.cfg.HelloTimeout, g.cfg.HelloTimeout // there are no bodies but small ones
 	g.serve(ops, l)
 	g.log.Info().EmbedObject(urls(l.Addr(), false, func(string) bool { return false })).Msg("listening for operations")
 	return nil
 }
+
+// How many connections there may be for operations: probes and Prometheus have one each.
+const (
+	maxOperators           = 1000
+	maxOperatorsPerAddress = 100 // else one could keep all others out
+)
 
 // open opens a listener for HTTP and native clients.
 func (g *gateway) open(ctx context.Context, handler http.Handler, e *entrance) error {
