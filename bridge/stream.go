@@ -42,7 +42,6 @@ type StreamRequest struct {
 	Retained  bool   // first what the router retains of the topics
 	Slow      Slow
 	Timeout   time.Duration // for it to begin; default 10 s
-	Until     time.Time     // the stream ends with ErrExpired; the zero time: never
 	Heartbeat time.Duration // about the time between two; default 15 s
 	Frames    Frames
 	// Ready is called when the router has agreed to everything, and returns where the stream goes.
@@ -105,7 +104,7 @@ type Stream struct {
 	cursor wampcore.ID // what the reader has seen
 	seen   uint64      // events
 	beats  int
-	timers [2]*time.Timer // of the heartbeat, which before it begins is that of the beginning; and of the end
+	timer  *time.Timer // of the heartbeat, which before it begins is that of the beginning
 }
 
 // answer is what the router says to a question.
@@ -134,7 +133,7 @@ func (b *Bridge) Stream(ctx context.Context, p Principal, req *StreamRequest, ov
 	}
 	s.opening.begun = context.AfterFunc(ctx, func() { s.End(context.Cause(ctx)) })
 	s.mu.Lock()
-	s.timers[0] = time.AfterFunc(req.Timeout, s.beat)
+	s.timer = time.AfterFunc(req.Timeout, s.beat)
 	s.mu.Unlock()
 	if b.cfg.Attach != nil {
 		s.open(p.Realm)
@@ -235,11 +234,7 @@ func (s *Stream) finish() error {
 	s.mu.Lock()
 	sink, err := s.sink, s.err
 	rest := bytes.Join(s.backlog.frames, nil)
-	for _, t := range s.timers {
-		if t != nil {
-			t.Stop()
-		}
-	}
+	s.timer.Stop()
 	s.mu.Unlock()
 	if sink == nil {
 		return err
@@ -458,13 +453,8 @@ func (s *Stream) flush() {
 	s.send(o)
 }
 
-// start begins the heartbeat, and the time that the stream has. mu is held.
-func (s *Stream) start() {
-	s.timers[0].Reset(s.pause())
-	if !s.req.Until.IsZero() {
-		s.timers[1] = time.AfterFunc(time.Until(s.req.Until), func() { s.End(ErrExpired) })
-	}
-}
+// start begins the heartbeat. mu is held.
+func (s *Stream) start() { s.timer.Reset(s.pause()) }
 
 // beat says that the stream is alive. Every second time it moves the reader's cursor to where the realm is: without it, that of
 // a quiet topic would be forgotten by the router.
@@ -478,7 +468,7 @@ func (s *Stream) beat() {
 		s.end(context.DeadlineExceeded)
 		return
 	}
-	s.timers[0].Reset(s.pause())
+	s.timer.Reset(s.pause())
 	switch s.beats++; {
 	case s.blocked || s.opening != nil:
 	case s.beats%2 == 0 && s.asking == 0:

@@ -320,7 +320,8 @@ func TestHeartbeatKeepsTheCursorOfAQuietTopicFresh(t *testing.T) {
 
 func TestStreamsEndForTheReasonsThatThereAre(t *testing.T) {
 	n := connect(t, false)
-	r := n.read(bridge.StreamRequest{Until: time.Now().Add(time.Millisecond)}, "a")
+	r := n.stream("a")
+	r.stream.End(bridge.ErrExpired)
 	if err := r.ended(); !errors.Is(err, bridge.ErrExpired) {
 		t.Errorf("its time is over: got %v", err)
 	}

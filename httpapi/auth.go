@@ -98,7 +98,7 @@ type requester struct {
 
 	stream  *bridge.Stream // that goes on when the handler has returned; nil: none does
 	release func()         // gives back what the request counts for
-	stop    func()         // ends the context of its stream; nil: there is none, or it has ended
+	expiry  *time.Timer    // ends what is open; nil: nothing is, or it does not expire
 }
 
 // requesterOf returns who the request is from. Every route under /v1 has one.

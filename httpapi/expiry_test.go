@@ -5,11 +5,15 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/wampgate/wampgate/httpapi"
+	"github.com/wampgate/wampgate/router"
 	"github.com/wampgate/wampgate/wampcore"
 	"github.com/wampgate/wampgate/wampcore/client"
 )
@@ -241,6 +245,97 @@ func TestTicketWhoseMakerIsTakenBackMeanwhileOpensNoStream(t *testing.T) {
 		rec := f.do(t, http.MethodGet, "/v1/subscribe/com.t?ticket="+ticket, "")
 		if rec.Code != http.StatusUnauthorized {
 			t.Errorf("%s: got %d %s", name, rec.Code, rec.Body)
+		}
+	}
+}
+
+// gate is an authorizer that lets everything pass when it is opened.
+type gate struct{ reached, open chan struct{} }
+
+func (g gate) Authorize(ctx context.Context, _ *router.Question) (router.Decision, error) {
+	close(g.reached)
+	select {
+	case <-g.open:
+	case <-ctx.Done():
+	}
+	return router.Decision{Allow: true}, nil
+}
+
+// forgetting is a method that knows nobody any more, when it has done something.
+type forgetting struct {
+	names
+
+	first func()
+}
+
+func (m forgetting) Authenticate(r *http.Request) (*httpapi.Grant, error) {
+	m.first()
+	return m.names.Authenticate(r)
+}
+
+func TestStreamThatBeginsWhileItsCredentialsAreTakenBackEnds(t *testing.T) {
+	g := gate{make(chan struct{}), make(chan struct{})}
+	f := newFaceOver(t, router.RealmConfig{Name: "realm1", Roles: map[string]router.Role{"user": {Authorizer: g}}}, known, quiet)
+	srv := httptest.NewServer(f.handler)
+	t.Cleanup(srv.Close)
+	said := make(chan string, 1)
+	go func() {
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/v1/subscribe/com.t", nil)
+		req.Header.Set("Authorization", "Bearer joe")
+		res, err := srv.Client().Do(req)
+		if err != nil {
+			said <- err.Error()
+			return
+		}
+		b, _ := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		said <- string(b)
+	}()
+	<-g.reached
+	begin := func() { // between that the streams are listed, and that they are ended
+		close(g.open)
+		for f.bridge.Stats().Streams.Opened == 0 {
+			runtime.Gosched()
+		}
+	}
+	f.handler.Reconfigure(httpapi.Auth{Methods: []httpapi.Method{forgetting{names{}, begin}}}, httpapi.Limits{})
+	if got := <-said; !strings.Contains(got, "taken back") {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestOpenStreamsKeepNothingOfTheirRequests(t *testing.T) {
+	f := newFace(t, quiet, func(cfg *httpapi.Config) { cfg.Auth.Methods = []httpapi.Method{lasting{folks(), time.Hour}} })
+	var mu sync.Mutex
+	var requests []weak.Pointer[http.Request]
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		requests = append(requests, weak.Make(r))
+		mu.Unlock()
+		f.handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(srv.Close) // after the streams
+	for i := range 40 {  // of timers that were stopped, a quarter may be kept
+		header := as("joe")
+		if i%2 == 1 {
+			header = nil
+		}
+		open(t, srv.URL+"/v1/subscribe/com.t", header...) //nolint:bodyclose // by open
+	}
+	kept := func() (n int) {
+		runtime.GC()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, r := range requests {
+			if r.Value() != nil {
+				n++
+			}
+		}
+		return n
+	}
+	for deadline := time.Now().Add(20 * time.Second); kept() > 0; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d requests of %d are kept", kept(), len(requests))
 		}
 	}
 }

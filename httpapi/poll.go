@@ -43,7 +43,7 @@ func pollTime(r *http.Request) (wait time.Duration, polling bool, err error) {
 func (a *api) poll(w http.ResponseWriter, r *http.Request, req *bridge.StreamRequest, wait time.Duration) error {
 	k := &pollSink{wait: wait, patient: req.Retained}
 	begun, over := make(chan struct{}), make(chan error, 1)
-	req.Slow, req.Frames, req.Until = bridge.SlowDisconnect, k, time.Time{} // its context knows when the credentials expire
+	req.Slow, req.Frames = bridge.SlowDisconnect, k
 	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
 		k.stream = s
 		close(begun)

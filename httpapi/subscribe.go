@@ -127,7 +127,7 @@ func (a *api) streamRequest(r *http.Request) (req *bridge.StreamRequest, err err
 		return req, err
 	}
 	req.Cursor = cmp.Or(r.Header.Get("Last-Event-ID"), q.Get("cursor"), q.Get("lastEventId"))
-	req.Timeout, req.Heartbeat, req.Until = a.cfg.CallTimeout, a.cfg.Heartbeat, requesterOf(r).expires
+	req.Timeout, req.Heartbeat = a.cfg.CallTimeout, a.cfg.Heartbeat
 	for _, option := range []struct {
 		name  string
 		known []string

@@ -21,25 +21,22 @@ type watched struct {
 }
 
 // add returns the context of a stream, which ends with its credentials, and when remove is called. It has no deadline: that of a call
-// would be told its callee.
+// would be told its callee. The timer knows the requester alone: one that was stopped may still be kept, and would keep the request.
 func (w *watched) add(ctx context.Context, who *requester) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
-	who.stop = func() { cancel(nil) }
-	if left := time.Until(who.expires); !who.expires.IsZero() && left <= 0 {
-		cancel(errExpired)
-	} else if !who.expires.IsZero() {
-		expiry := time.AfterFunc(left, func() { cancel(errExpired) })
-		who.stop = func() {
-			expiry.Stop()
-			cancel(nil)
-		}
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.open == nil {
 		w.open = map[*requester]context.CancelCauseFunc{}
 	}
 	w.open[who] = cancel
+	switch left := time.Until(who.expires); {
+	case who.expires.IsZero():
+	case left <= 0:
+		cancel(errExpired)
+	default:
+		who.expiry = time.AfterFunc(left, func() { w.end(who, errExpired) })
+	}
 	return ctx
 }
 
@@ -68,25 +65,29 @@ func (w *watched) takeOver(who *requester, s *bridge.Stream) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	who.stream = s
-	who.stop()
-	who.stop = nil
+	w.open[who](nil)
 	w.open[who] = func(why error) { s.End(fmt.Errorf("%w: %w", bridge.ErrExpired, why)) }
 }
 
+// end ends what is open, which is the stream, or what it is before it begins.
 func (w *watched) end(who *requester, why error) {
 	w.mu.Lock()
-	end := w.open[who]
-	w.mu.Unlock()
-	end(why)
+	defer w.mu.Unlock()
+	if end := w.open[who]; end != nil {
+		end(why)
+	}
 }
 
 func (w *watched) remove(who *requester) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.open, who)
-	if who.stop != nil {
-		who.stop()
+	if who.expiry != nil {
+		who.expiry.Stop()
 	}
+	if who.stream == nil && w.open[who] != nil {
+		w.open[who](nil)
+	}
+	delete(w.open, who)
 }
 
 // over is called when a request is over, or the stream that it has begun.
@@ -112,10 +113,10 @@ func credentialsOf(r *http.Request) *http.Request {
 	return &http.Request{URL: nobody.URL, Header: header, TLS: r.TLS, RemoteAddr: r.RemoteAddr}
 }
 
-func (w *watched) all() map[*requester]context.CancelCauseFunc {
+func (w *watched) all() []*requester {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return maps.Clone(w.open)
+	return slices.Collect(maps.Keys(w.open))
 }
 
 // farewellOf returns why the gateway ends a stream, empty if it does not.
@@ -137,9 +138,9 @@ func parted(r *http.Request, err error) error {
 func (h *Handler) Reconfigure(auth Auth, limits Limits) {
 	h.a.reconfigure(auth, limits)
 	h.a.tickets.retain(h.a.stillCounts)
-	for who, end := range h.a.watched.all() {
+	for _, who := range h.a.watched.all() {
 		if !h.a.stillCounts(who) {
-			end(errRevoked)
+			h.a.watched.end(who, errRevoked)
 		}
 	}
 	if h.a.cfg.Hooks != nil {
