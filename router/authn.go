@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/wampgate/wampgate/wampcore"
+	"github.com/wampgate/wampgate/wampcore/auth"
 )
 
 // Identity is who a session is.
@@ -166,4 +167,22 @@ func newAuthID() string {
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], uint64(wampcore.NewID()))
 	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+func challenge(l *Login, extra map[string]any) (wampcore.Raw, error) {
+	e := l.Peer.Encoding
+	if e == 0 {
+		e = wampcore.JSON
+	}
+	return wampcore.NewRaw(e, extra)
+}
+
+var errBinding = &wampcore.Error{URI: wampcore.ErrAuthenticationDenied, Message: "the channel binding is not possible here; tls-exporter is over TLS"}
+
+// channel returns what names the peer's TLS connection. There is none where the peer has not one connection.
+func (l *Login) channel(binding string) ([]byte, error) {
+	if l.Peer.Transport == "longpoll" {
+		return auth.ChannelID(binding, nil)
+	}
+	return auth.ChannelID(binding, l.Peer.TLS)
 }
