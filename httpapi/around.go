@@ -1,0 +1,164 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wampgate/wampgate/wampcore"
+)
+
+// around does what all requests have in common: an id, the host check, the log, and a panic that costs one request only.
+func (a *api) around(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		facts := &facts{Context: r.Context(), rec: recorder{ResponseWriter: w}, id: r.Header.Get("X-Request-Id"), began: time.Now()}
+		if !sane(facts.id) {
+			facts.id = newRequestID()
+		}
+		facts.ids[0] = facts.id
+		h := w.Header()
+		h["X-Request-Id"] = facts.ids[:]
+		h["Referrer-Policy"] = noReferrer // addresses may have tickets
+		h["X-Content-Type-Options"] = noSniff
+		r = r.WithContext(facts) //nolint:contextcheck // they go on with the request's own
+		r.RemoteAddr = a.proxies.client(r)
+		if a.cfg.Observer != nil {
+			r = a.cfg.Observer.Begin(r)
+		}
+		rec := &facts.rec
+		a.boundUnread(rec, r)
+		defer a.ended(r, facts, rec)
+		defer func() {
+			if v := recover(); v != nil {
+				if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+					panic(v) // net/http's own way to cut an answer
+				}
+				a.cfg.Log.Error().Interface("panic", v).Bytes("stack", debug.Stack()).Str("request_id", facts.id).Msg("request panicked")
+				if rec.status == 0 {
+					newProblem(http.StatusInternalServerError, "internal error").write(rec, r)
+				}
+			}
+			a.boundUnread(rec, r)
+		}()
+		if !a.hostAllowed(r.Host) {
+			a.refused[refusedHost].Add(1)
+			newProblem(http.StatusMisdirectedRequest,
+				"the host "+r.Host+" is not one that this gateway answers for; name it in WAMPGATE_HOSTS").write(rec, r)
+			return
+		}
+		if p := tooLarge(r); p != nil {
+			a.refused[refusedHeaders].Add(1)
+			p.write(rec, r)
+			return
+		}
+		facts.serve(next, r)
+	})
+}
+
+// serve has a request answered.
+func (f *facts) serve(next http.Handler, r *http.Request) {
+	if staysWith(r) {
+		aside(func() { next.ServeHTTP(&f.rec, r) })
+	} else {
+		next.ServeHTTP(&f.rec, r)
+	}
+	if f.goOn != nil {
+		f.goOn()
+	}
+}
+
+// staysWith reports whether net/http's goroutine will have to stay with a request's stream. What the handlers take of its stack would
+// not be given back meanwhile.
+func staysWith(r *http.Request) bool {
+	return (r.ProtoMajor > 1 || r.TLS != nil) && r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/subscribe")
+}
+
+// aside calls f on another goroutine, and panics as it does.
+func aside(f func()) {
+	panicked := make(chan any, 1)
+	go func() {
+		defer func() { panicked <- recover() }()
+		f()
+	}()
+	if v := <-panicked; v != nil {
+		panic(v)
+	}
+}
+
+func newRequestID() string {
+	const digits = "0123456789abcdef"
+	var b [14]byte
+	id := uint64(wampcore.NewID())
+	for i := range b {
+		b[i] = digits[id>>(4*(len(b)-1-i))&15]
+	}
+	return string(b[:])
+}
+
+// boundUnread bounds the time for a body that nobody reads, or its rest: net/http waits for that before it writes an answer,
+// and again before it looks for another request. Who reads a body sets its own time.
+func (a *api) boundUnread(w *recorder, r *http.Request) {
+	switch w.status {
+	case http.StatusSwitchingProtocols: // the connection is another's
+	case http.StatusRequestTimeout: // the time is over
+	default:
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(a.cfg.UnreadTimeout))
+		}
+	}
+}
+
+// What a request may have before its body. net/http cuts what is far beyond.
+const (
+	maxRequestURI  = 8 << 10
+	maxHeaderBytes = 32 << 10
+)
+
+func tooLarge(r *http.Request) *problem {
+	if len(r.RequestURI) > maxRequestURI {
+		return newProblem(http.StatusRequestURITooLong, fmt.Sprintf("the path and query are longer than %d bytes", maxRequestURI))
+	}
+	size := 0
+	for name, values := range r.Header {
+		for _, v := range values {
+			size += len(name) + len(v)
+		}
+	}
+	if size > maxHeaderBytes {
+		return newProblem(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("the headers are larger than %d bytes", maxHeaderBytes))
+	}
+	return nil
+}
+
+// sane reports whether a client's request id may stand in logs.
+func sane(id string) bool {
+	return id != "" && len(id) <= 128 && !strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' })
+}
+
+// hostAllowed keeps pages away that had their own name resolve to this machine.
+func (a *api) hostAllowed(host string) bool {
+	name := host
+	if strings.LastIndexByte(host, ':') > strings.LastIndexByte(host, ']') {
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			name = h
+		}
+	}
+	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+	if name == "localhost" {
+		return true
+	}
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
+	}
+	return slices.ContainsFunc(a.cfg.Hosts, func(pattern string) bool {
+		pattern = strings.ToLower(pattern)
+		suffix, sub := strings.CutPrefix(pattern, "*")
+		return pattern == name || sub && len(name) > len(suffix) && strings.HasSuffix(name, suffix)
+	})
+}
