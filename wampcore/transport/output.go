@@ -29,6 +29,7 @@ func Hijack(w http.ResponseWriter, timeout time.Duration) (*Output, error) {
 	o := &Output{dropped: brw.Reader.Buffered()}
 	o.conn.writeTimeout = timeout
 	o.conn.attach(nc)
+	boundUnsent(nc)
 	return o, nil
 }
 

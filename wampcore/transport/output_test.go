@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"testing"
 	"time"
 
@@ -86,6 +87,32 @@ func TestManyOutputsAreWatched(t *testing.T) {
 		case <-time.After(10 * time.Second): //nolint:forbidigo // the bound of a test
 			t.Fatalf("it is not told that %d is gone", i)
 		}
+	}
+}
+
+func TestSlowPeerDoesNotHaveMuchWaitInTheSystem(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("there is no bound here")
+	}
+	o, c := take(t)
+	const frame, most = 16 << 10, 1 << 20 // some hundreds of KiB are on their way to it
+	taken := 0
+	for sent := true; sent && taken < 16<<20; taken += frame {
+		var err error
+		if sent, err = o.Send([][]byte{make([]byte, frame)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if taken > most {
+		t.Errorf("a socket whose peer does not read took %d bytes, want at most %d", taken, most)
+	}
+	flushed := make(chan error, 1)
+	go func() { flushed <- o.Flush() }()
+	if _, err := io.CopyN(io.Discard, c, int64(taken)); err != nil {
+		t.Error(err)
+	}
+	if err := <-flushed; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -16,3 +16,5 @@ func rawRead(uintptr, []byte) (int, bool, error) { return 0, false, errors.ErrUn
 func rawWrite(uintptr, []byte) (int, bool, error) { return 0, false, errors.ErrUnsupported }
 
 func rawDrop(uintptr) (int, bool, error) { return 0, false, errors.ErrUnsupported }
+
+func boundUnsent(net.Conn) {}

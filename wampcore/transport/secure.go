@@ -28,6 +28,7 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	boundUnsent(c)
 	under := &socket{Conn: c}
 	return &tlsConn{tls.Server(under, l.cfg), under, l}, nil
 }

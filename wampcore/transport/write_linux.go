@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"net"
 	"syscall"
 	"unsafe"
 )
@@ -20,4 +21,18 @@ func rawWrite(fd uintptr, b []byte) (n int, again bool, err error) {
 		}
 		return int(n), nil
 	})
+}
+
+// What of a peer's data may wait in the system, beside what is on its way to it.
+const (
+	tcpNotsentLowat = 25
+	maxUnsent       = 128 << 10
+)
+
+// boundUnsent bounds what waits in the system for a peer that reads more slowly than is written: it would be megabytes, and minutes old when
+// the peer gets it, where there is somebody above who knows what may be left out. What is no socket of TCP is left as it is.
+func boundUnsent(nc net.Conn) {
+	if raw := rawConn(nc); raw != nil {
+		_ = raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotsentLowat, maxUnsent) })
+	}
 }

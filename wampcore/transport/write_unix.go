@@ -2,8 +2,14 @@
 
 package transport
 
-import "syscall"
+import (
+	"net"
+	"syscall"
+)
 
 func rawWrite(fd uintptr, b []byte) (n int, again bool, err error) {
 	return retry(func() (int, error) { return syscall.Write(int(fd), b) })
 }
+
+// boundUnsent leaves it to the system.
+func boundUnsent(net.Conn) {}
