@@ -259,7 +259,10 @@ func (env *envelope) open(body wampcore.Raw, uri string) error {
 	const args, kwargs, options, name = 1, 2, 4, 8
 	seen := 0
 	for key, more := members.Next(); more; key, more = members.Next() {
-		text, _ := key.Text()
+		text, isText := key.Text()
+		if !isText {
+			return badBody("a name of a member is no text")
+		}
 		v, _ := members.Next()
 		var member int
 		var err error

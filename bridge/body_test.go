@@ -31,6 +31,12 @@ func TestBodyThatIsNoEnvelopeIsRefusedInEveryEncoding(t *testing.T) {
 			}
 		}
 	}
+	for e, body := range map[wampcore.Encoding]string{wampcore.CBOR: "\xa1\x44args\x80", wampcore.MessagePack: "\x81\xc4\x04args\x90"} {
+		_, err := bridge.ParseCall(wampcore.Raw{Encoding: e, Bytes: []byte(body)}, bridge.AsEnvelope)
+		if err == nil || !strings.Contains(err.Error(), "name of a member is no text") {
+			t.Errorf("a binary key in %s: got %v", e, err)
+		}
+	}
 	for _, body := range []string{`{} {}`, `{"args":[1]`, `{"args":[01]}`} {
 		if _, err := bridge.ParseCall(inJSON(body), bridge.AsEnvelope); err == nil {
 			t.Errorf("%s is taken", body)
