@@ -124,7 +124,7 @@ func (a *api) routes() chi.Router {
 		}
 	}
 	a.native(r)
-	r.Post("/v1/inbound/{name}", a.handler(a.webhook)) // whose signature says who it is from
+	r.With(a.admitted).Post("/v1/inbound/{name}", a.handler(a.webhook)) // whose signature says who it is from
 	r.Get("/openapi.yaml", a.openAPI)
 	r.With(realmOf(liveRealm), a.identifiedIf).Get("/openapi.json", a.handler(a.openAPIJSON))
 	if !a.cfg.OpsElsewhere {

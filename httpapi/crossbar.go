@@ -52,7 +52,10 @@ type CrossbarStats struct {
 type crossbarCounters struct{ requests, denied, replayed atomic.Uint64 }
 
 func (c *crossbarCounters) stats() CrossbarStats {
-	return CrossbarStats{c.requests.Load(), c.denied.Load(), c.replayed.Load()}
+	s := CrossbarStats{Replayed: c.replayed.Load()}
+	s.Denied = c.denied.Load() // after what is counted of them, and before what they are of
+	s.Requests = c.requests.Load()
+	return s
 }
 
 // crossbar is an endpoint.

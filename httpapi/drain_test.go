@@ -6,12 +6,18 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/httpapi"
 )
 
 func TestDrainRefusesWhatIsNewButTheOwnMachines(t *testing.T) {
 	var draining atomic.Bool
-	f := newFace(t, func(cfg *httpapi.Config) { cfg.Draining = draining.Load })
+	f := newFace(t, func(cfg *httpapi.Config) {
+		cfg.Draining = draining.Load
+		cfg.Inbound = map[string]httpapi.Inbound{"x": {Provider: "gitlab", Secrets: []string{"s"}, Topic: "t", Principal: bridge.Principal{Realm: "realm1"}}}
+		cfg.Crossbar = map[string]httpapi.Crossbar{"/crossbar": {Kind: httpapi.CrossbarPublisher, Principal: bridge.Principal{Realm: "realm1"}}}
+		cfg.Routes = []httpapi.Route{{Method: "GET", Path: "/orders", Procedure: "com.orders", Realm: "realm1"}}
+	})
 	ask := func(method, path, peer string, header ...string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, path, nil)
 		r.Host, r.RemoteAddr = "localhost", peer
@@ -45,6 +51,10 @@ func TestDrainRefusesWhatIsNewButTheOwnMachines(t *testing.T) {
 		{"GET", "/ws", "127.0.0.1:1", nil, 404}, // the handler of these tests
 		{"POST", "/longpoll/open", "10.0.0.1:1", nil, 503},
 		{"POST", "/longpoll/x/send", "10.0.0.1:1", nil, 404},
+		{"POST", "/v1/inbound/x", "10.0.0.1:1", []string{"X-Gitlab-Token", "s"}, 503},
+		{"POST", "/crossbar", "10.0.0.1:1", nil, 503},
+		{"POST", "/crossbar", "127.0.0.1:1", nil, 400},
+		{"GET", "/orders", "10.0.0.1:1", nil, 503},
 		{"GET", "/livez", "10.0.0.1:1", nil, 200},
 		{"GET", "/openapi.yaml", "10.0.0.1:1", nil, 200},
 	} {
@@ -56,7 +66,7 @@ func TestDrainRefusesWhatIsNewButTheOwnMachines(t *testing.T) {
 			t.Errorf("%s %s: headers %v", c.method, c.path, h)
 		}
 	}
-	if n := f.handler.Stats().Refused["draining"]; n != 8 {
-		t.Errorf("%d refusals were counted, want 8", n)
+	if n := f.handler.Stats().Refused["draining"]; n != 11 {
+		t.Errorf("%d refusals were counted, want 11", n)
 	}
 }

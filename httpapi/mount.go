@@ -17,7 +17,7 @@ func (a *api) mount(r chi.Router) error {
 				return fmt.Errorf("the path %s is taken by %s of the gateway's own", path, method)
 			}
 		}
-		r.Handle(path, a.newCrossbar(a.cfg.Crossbar[path]))
+		r.With(a.admitted).Handle(path, a.newCrossbar(a.cfg.Crossbar[path]))
 	}
 	return a.mountRoutes(r)
 }
