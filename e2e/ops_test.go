@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -483,7 +484,9 @@ func TestLogLevelChangesWhileItRuns(t *testing.T) {
 	}
 	silent()
 	_ = o.cmd.Process.Signal(syscall.SIGUSR1)
-	o.expect(`"to":"debug"`)
+	if line := o.expect(`"to":"debug"`); !regexp.MustCompile(`"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(Z|[+-]\d\d:\d\d)"`).MatchString(line) {
+		t.Errorf("got %s, want a time in milliseconds", line)
+	}
 	curl(t, o.base+"/livez?token=hunter2")
 	if line := o.expect(`"message":"request"`); !strings.Contains(line, `"path":"/livez"`) || strings.Contains(line, "hunter2") {
 		t.Errorf("got %s", line)

@@ -140,6 +140,14 @@ func httpFamilies() []family {
 			func(s *snapshot, emit emit) { emit(float64(s.http.Idempotency.Bytes)) },
 		},
 		{
+			"crossbar_requests_total", counter, "Requests to endpoints as Crossbar.io's HTTP bridge has them: taken, denied before anything was done, or replayed, whose signature was used before.",
+			[]string{"result"},
+			func(s *snapshot, emit emit) {
+				c := s.http.Crossbar
+				each(emit, map[string]uint64{"taken": c.Requests - c.Denied, "denied": c.Denied - c.Replayed, "replayed": c.Replayed})
+			},
+		},
+		{
 			"inbound_webhooks_total", counter, "Deliveries of others' webhooks: published, duplicate or refused.",
 			[]string{"webhook", "result"},
 			func(s *snapshot, emit emit) {

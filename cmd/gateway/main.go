@@ -53,6 +53,7 @@ func serve(environ []string, stderr *os.File) int {
 	hangup := make(chan os.Signal, 1) // until the end: it asks to read files again, and never ends the process
 	signal.Notify(hangup, syscall.SIGHUP)
 	signal.Ignore(syscall.SIGPIPE) // of the log: else the end of who reads it would be the gateway's
+	zerolog.TimeFieldFormat = logTime
 	out := newLogFile(stderr)
 	defer out.Close()
 	log := newLogger(out, isTerminal(stderr))
@@ -67,6 +68,9 @@ func serve(environ []string, stderr *os.File) int {
 	}
 	return 0
 }
+
+// logTime is RFC 3339 with milliseconds: what happens in one second has an order, also with others' logs.
+const logTime = "2006-01-02T15:04:05.000Z07:00"
 
 // newLogger writes for people on a terminal, and JSON elsewhere. How much is a matter of levels.
 func newLogger(out io.Writer, terminal bool) zerolog.Logger {

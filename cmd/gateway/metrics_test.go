@@ -61,7 +61,7 @@ func TestWhatPackagesCountIsTold(t *testing.T) {
 				CallDurations: router.Durations{UpTo: map[time.Duration]uint64{time.Millisecond: 2, time.Second: 4}, Count: 5, Sum: 3 * time.Second},
 			},
 			bridge: bridge.Stats{Streams: bridge.StreamStats{Open: 11, Slow: 12, Conflated: 13}},
-			http:   httpapi.Stats{Refused: map[string]uint64{"draining": 6}, Inbound: map[string]httpapi.InboundStats{"github": {Published: 8}}},
+			http:   httpapi.Stats{Crossbar: httpapi.CrossbarStats{Requests: 9, Denied: 3, Replayed: 1}, Refused: map[string]uint64{"draining": 6}, Inbound: map[string]httpapi.InboundStats{"github": {Published: 8}}},
 			hooks: []bridge.HookStats{
 				{Name: "a", Realm: "r", Origin: bridge.MadeByConfiguration, Kind: "procedure", State: bridge.HookReady, HookCounts: bridge.HookCounts{Answered: 9}},
 				{Name: "secret", Realm: "r", Origin: bridge.MadeByREST, Kind: "procedure", State: bridge.HookReady},
@@ -76,6 +76,7 @@ func TestWhatPackagesCountIsTold(t *testing.T) {
 		`wampgate_call_duration_seconds_count 5`, `wampgate_call_duration_seconds_sum 3`,
 		`wampgate_refusals_total{reason="rate"} 4`, `wampgate_http_refusals_total{reason="draining"} 6`,
 		`wampgate_streams 11`, `wampgate_streams_closed_total{reason="slow"} 12`, `wampgate_stream_events_dropped_total{policy="conflate"} 13`,
+		`wampgate_crossbar_requests_total{result="taken"} 6`, `wampgate_crossbar_requests_total{result="denied"} 2`,
 		`wampgate_inbound_webhooks_total{result="published",webhook="github"} 8`,
 		`wampgate_hook_calls_total{hook="a",realm="r",result="answered"} 9`, `wampgate_hooks{kind="procedure",state="ready"} 2`,
 	)

@@ -207,3 +207,14 @@ func TestHealthcheckAndDrainReachAGatewayWhoseNewConfigurationIsBroken(t *testin
 		t.Errorf("a gateway that could not have been started: got %d %s", status, errs)
 	}
 }
+
+func TestGatewayThatCannotTakeConnectionsSaysSo(t *testing.T) {
+	var out bytes.Buffer
+	w := logWriter{zerolog.New(&out).Level(zerolog.InfoLevel)}
+	for _, text := range []string{"http: TLS handshake error from 10.0.0.1:1: EOF\n", "http: Accept error: accept4: too many open files; retrying in 5ms\n"} {
+		_, _ = w.Write([]byte(text))
+	}
+	if got := out.String(); strings.Contains(got, "handshake") || !strings.Contains(got, `"level":"error","error":"http: Accept error: accept4: too many open files`) {
+		t.Errorf("got %s", got)
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -123,10 +124,14 @@ func (g *gateway) fail(err error) {
 	}
 }
 
-// logWriter takes what net/http has to say.
+// logWriter takes what net/http has to say. Most of it is what peers do; but who may not open any more files cannot be reached.
 type logWriter struct{ log zerolog.Logger }
 
 func (w logWriter) Write(p []byte) (int, error) {
-	w.log.Debug().Str("error", string(p[:max(0, len(p)-1)])).Msg("http")
+	level := zerolog.DebugLevel
+	if bytes.HasPrefix(p, []byte("http: Accept error")) {
+		level = zerolog.ErrorLevel
+	}
+	w.log.WithLevel(level).Str("error", string(p[:max(0, len(p)-1)])).Msg("http")
 	return len(p), nil
 }
