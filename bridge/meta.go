@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/wampgate/wampgate/wampcore"
+	"github.com/wampgate/wampgate/wampcore/client"
 )
 
 // Entry is a registration or a subscription in a list.
@@ -124,7 +126,7 @@ type History struct {
 	More   bool              `json:"more"` // there is more behind the last of them
 	Gap    bool              `json:"gap"`  // what After names is not kept: events may be missing
 
-	Last wampcore.ID `json:"-"` // the publication of the last of Events
+	Last wampcore.ID `json:"-"` // the publication of the last of Events; of none, where the realm is, as far as that is known
 }
 
 // event is an event as it is told in JSON where it is not streamed.
@@ -181,28 +183,43 @@ func (b *Bridge) History(ctx context.Context, p Principal, q HistoryQuery) (*His
 	if q.After != 0 {
 		kwargs["after_publication"] = q.After
 	}
-	in, err := wampcore.NewPayload(wampcore.JSON, []any{sub.ID()}, kwargs)
-	if err == nil {
-		in, err = s.Call(ctx, "wamp.subscription.get_events", in, wampcore.CallOptions{})
+	h, err := askHistory(ctx, s, q, []any{sub.ID()}, kwargs)
+	if err == nil && len(h.Events) == 0 { // asked in a form of ours, the router also says where the realm is
+		if own, err := askHistory(ctx, s, q, []any{[]any{sub.ID()}}, kwargs); err == nil {
+			h = own
+		}
 	}
 	if err := errors.Join(err, sub.Unsubscribe(context.WithoutCancel(ctx))); err != nil {
 		return nil, err
 	}
-	return decodeHistory(q, in)
+	return h, nil
+}
+
+func askHistory(ctx context.Context, s *client.Session, q HistoryQuery, args []any, kwargs map[string]any) (*History, error) {
+	in, err := wampcore.NewPayload(wampcore.JSON, args, kwargs)
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.Call(ctx, "wamp.subscription.get_events", in, wampcore.CallOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return decodeHistory(q, out)
 }
 
 func decodeHistory(q HistoryQuery, p wampcore.Payload) (*History, error) {
 	h := &History{Events: []json.RawMessage{}}
 	var said struct {
-		More bool `codec:"more"`
-		Gap  bool `codec:"gap"`
+		More bool        `codec:"more"`
+		Gap  bool        `codec:"gap"`
+		Last wampcore.ID `codec:"last"`
 	}
 	var events []remembered
 	err := errors.Join(p.DecodeKwargs(&said), wampcore.Raw{Encoding: p.Encoding, Bytes: p.Args}.Decode(&events))
 	if err != nil {
 		return nil, fmt.Errorf("result of wamp.subscription.get_events: %w", err)
 	}
-	h.More, h.Gap = said.More, said.Gap
+	h.More, h.Gap, h.Last = said.More, said.Gap, cmp.Or(said.Last, q.After)
 	if q.Limit > 0 && len(events) > q.Limit {
 		events, h.More = events[:q.Limit], true
 	}

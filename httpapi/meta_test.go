@@ -183,6 +183,11 @@ func TestPastAndRetainedEventsAreReturnedExactly(t *testing.T) {
 	if f.get(t, "/v1/history/com.none?after=7", &none); len(none.Events) != 0 || !none.Gap {
 		t.Errorf("got %+v", none)
 	}
+	end = f.get(t, "/v1/history/com.none", &none).Get("Wamp-Cursor")
+	cursorBehind(t, f, "com.none", `{}`)
+	if f.get(t, "/v1/subscribe/com.none?wait=0&cursor="+end, &resumed); len(resumed.Events) != 1 || end == "" {
+		t.Errorf("behind the end of nothing, %q, there is %+v", end, resumed)
+	}
 	var session struct{ Subscriptions []any }
 	if f.get(t, "/v1/subscriptions", &session); len(session.Subscriptions) != 0 {
 		t.Errorf("%v are left behind", session.Subscriptions)
