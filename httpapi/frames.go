@@ -95,8 +95,8 @@ const lastChunk = "0\r\n\r\n"
 
 // When readers of a stream that the gateway ends come back.
 const (
-	minRetry   = 500
-	retryRange = 4500
+	minRetry   = 1000
+	retryRange = 4000
 )
 
 // lastFrames are the frames of one request's stream. They know how to say why it is over.

@@ -17,6 +17,7 @@ type snapshot struct {
 	stale                  bool // the last attempt to read the configuration failed
 	inFlight               int64
 	router                 *router.Stats // nil: it is elsewhere
+	upstream               *bool         // whether there is a session with the router elsewhere; nil: it is here
 	http                   httpapi.Stats
 	bridge                 bridge.Stats
 	hooks                  []bridge.HookStats
@@ -92,6 +93,14 @@ func gatewayFamilies() []family {
 		{
 			"config_stale", gauge, "Whether the last attempt to read the configuration again has failed, so that the old one is in force.", nil,
 			func(s *snapshot, emit emit) { emit(float64(boolean(s.stale))) },
+		},
+		{
+			"upstream_up", gauge, "Whether there is a session with the router elsewhere, where WAMPGATE_UPSTREAM_URL names one.", nil,
+			func(s *snapshot, emit emit) {
+				if s.upstream != nil {
+					emit(float64(boolean(*s.upstream)))
+				}
+			},
 		},
 	}
 }

@@ -155,14 +155,19 @@ func (g *gateway) snapshot(program build) snapshot {
 	if g.router != nil {
 		stats := g.router.Stats()
 		s.router = &stats
+	} else {
+		s.upstream = new(g.isUp())
 	}
 	return s
 }
 
 // isReady is what /readyz tells.
 func (g *gateway) isReady() bool {
-	return g.life.phase() == serving && (g.router != nil || g.bridge.Up(bridge.Principal{Realm: g.cfg.Realm}))
+	return g.life.phase() == serving && (g.router != nil || g.isUp())
 }
+
+// isUp reports whether there is a session with the router elsewhere.
+func (g *gateway) isUp() bool { return g.bridge.Up(bridge.Principal{Realm: g.cfg.Realm}) }
 
 // isStarted is what /startupz tells.
 func (g *gateway) isStarted() bool { return g.life.phase() != starting }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/wampgate/wampgate/router"
 	"github.com/wampgate/wampgate/wampcore"
 	"github.com/wampgate/wampgate/wampcore/client"
+	"github.com/wampgate/wampgate/wampcore/transport"
 )
 
 //go:generate go test -run TestMetricsPageIsMadeOfTheCode -update
@@ -127,6 +129,24 @@ func TestFiftyWhoAskForTheMetricsAtOnceAllGetThem(t *testing.T) {
 		all.Go(func() { wantMetrics(t, scrape(t, h), `wampgate_phase{phase="starting"} 1`) })
 	}
 	all.Wait()
+}
+
+func TestSessionWithTheRouterElsewhereIsTold(t *testing.T) {
+	up := testGateway(t, zerolog.Nop(), "WAMPGATE_LISTEN=127.0.0.1:0")
+	if got := scrape(t, up.metrics.handler()); strings.Contains(got, "wampgate_upstream_up") {
+		t.Error("the own router is elsewhere")
+	}
+	srv := httptest.NewServer(up.router.WebSocket(transport.Config{}))
+	defer srv.Close()
+	g := testGateway(t, zerolog.Nop(), "WAMPGATE_UPSTREAM_URL=ws"+strings.TrimPrefix(srv.URL, "http"))
+	for ; !g.isReady(); g.life.advance(serving) {
+		runtime.Gosched()
+	}
+	wantMetrics(t, scrape(t, g.metrics.handler()), "wampgate_upstream_up 1")
+	if err := g.bridge.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantMetrics(t, scrape(t, g.metrics.handler()), "wampgate_upstream_up 0")
 }
 
 func TestRequestsAreCountedByTheirRoute(t *testing.T) {
