@@ -68,7 +68,7 @@ func (a *api) poll(w http.ResponseWriter, r *http.Request, req *bridge.StreamReq
 	if k.cursor != "" {
 		w.Header().Set(cursorHeader, k.cursor)
 	}
-	writeJSON(w, r, body)
+	reply{status: http.StatusOK, kind: formatJSON.header(), body: body, choice: true}.write(w, r)
 	return nil
 }
 

@@ -97,7 +97,6 @@ func (s *resultStream) over() bool { return s.last || s.stream != nil && s.strea
 
 func (s *resultStream) begin() *streamWriter {
 	if s.stream == nil {
-		s.w.Header().Add("Vary", "Accept")
 		s.stream = s.a.stream(s.w, s.as.answer.format)
 	}
 	return s.stream

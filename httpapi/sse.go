@@ -80,6 +80,7 @@ func streamHeaders(h http.Header, f format) {
 	h.Set("Content-Type", contentTypes[f])
 	h.Set("Cache-Control", "no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no") // nginx would wait for more
+	h.Add("Vary", "Accept")
 }
 
 // streamWriter writes an answer that goes on, for one goroutine. Each method writes what it says at once. The first error

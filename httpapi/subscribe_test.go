@@ -51,6 +51,9 @@ func TestStreamIsResumedInEveryFormatAndByEveryWayToNameACursor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if vary := res.Header.Get("Vary"); vary != "Accept" {
+			t.Errorf("%+v: Vary is %q", c, vary)
+		}
 		var seen strings.Builder
 		for in := bufio.NewReader(res.Body); !strings.Contains(seen.String(), c.want); {
 			line, err := in.ReadString('\n')
@@ -75,8 +78,9 @@ func TestPollAnswersWithWhatCameAndWhereToGoOn(t *testing.T) {
 	) {
 		t.Helper()
 		rec := f.do(t, http.MethodGet, "/v1/subscribe/a.b?"+query, "", "Accept", "application/json")
-		if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil || rec.Code != http.StatusOK || rec.Header().Get("Wamp-Cursor") != answer.Cursor {
-			t.Fatalf("%d %s", rec.Code, rec.Body)
+		if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil || rec.Code != http.StatusOK || rec.Header().Get("Wamp-Cursor") != answer.Cursor ||
+			rec.Header().Get("Vary") != "Accept, Accept-Encoding" {
+			t.Fatalf("%d %s %v", rec.Code, rec.Body, rec.Header())
 		}
 		return answer
 	}
