@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
+	"github.com/wampgate/wampgate/wampcore/client"
 )
 
 // peer is a stream as the router sees it: a client with a session of its own, as any other. Receive returns what the stream wants of the router; what the
@@ -104,7 +105,7 @@ func (s *Stream) handle(m wampcore.Message) {
 	case *wampcore.Abort:
 		s.end(&wampcore.Error{URI: m.Reason, Message: m.Details.Message})
 	case *wampcore.Goodbye:
-		s.end(&wampcore.Error{URI: m.Reason, Message: m.Details.Message})
+		s.end(client.NewGoodbyeError(m))
 	default:
 		s.end(errors.New("the router wants to know who the stream is, although the program vouches for it"))
 	}

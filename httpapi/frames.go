@@ -148,7 +148,7 @@ func (f lastFrames) failure(err error, e *wampcore.Error) []byte {
 		p.Retriable = true
 	case e == nil && errors.Is(err, wampcore.ErrClosed):
 		p = asProblem(client.ErrDown)
-	case e != nil && e.URI == wampcore.CloseKilled:
+	case killed(err):
 		id = finPrefix + "killed"
 	}
 	return f.frame(256, func(b []byte) []byte { return f.format.appendFrame(b, id, "wamp.error", p.encode(f.requestID)) })

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -239,5 +240,42 @@ func TestStreamWhoseSubscriptionIsTakenAwayIsTold(t *testing.T) {
 	said, err := io.ReadAll(res.Body)
 	if !strings.Contains(string(said), "event: wamp.error\n") || !strings.Contains(string(said), `"detail":"why"`) {
 		t.Errorf("the stream said %s, %v", said, err)
+	}
+}
+
+func TestWhatAnOperatorEndsForAReasonOfItsOwnIsKilled(t *testing.T) {
+	f := newFace(t)
+	srv := httptest.NewServer(f.handler)
+	defer srv.Close()
+	const why = "?reason=com.example.out&message=bye"
+	stream := f.open(t, srv, "/v1/subscribe/com.t", "Accept", jsonl)
+	_, ready := stream.next("ready")
+	if rec := f.do(t, http.MethodDelete, fmt.Sprintf("/v1/sessions/%s%s", ready["stream"], why), ""); rec.Code != http.StatusNoContent {
+		t.Fatalf("got %d %s", rec.Code, rec.Body)
+	}
+	line, said := stream.next("error")
+	if said["status"] != 503.0 || said["detail"] != "bye" || !strings.Contains(line, `{"error":"com.example.out"`) {
+		t.Errorf("the stream said %s", line)
+	}
+	if rec := f.do(t, http.MethodGet, "/v1/subscribe/com.t?cursor=fin.killed", ""); rec.Code != http.StatusNoContent || !strings.Contains(line, `{"id":"fin.killed",`) {
+		t.Errorf("its reader would come back: %s", line)
+	}
+	s := f.join(t)
+	if _, err := s.Register(t.Context(), "com.p", func(ctx context.Context, _ *client.Invocation) (wampcore.Payload, error) {
+		all, err := client.Call[[]wampcore.ID](ctx, s, "wamp.session.list")
+		for _, id := range all {
+			if id != s.ID() {
+				payload := wampcore.Payload{Encoding: wampcore.JSON, Args: fmt.Appendf(nil, "[%d]", id), Kwargs: []byte(`{"reason":"com.example.out"}`)}
+				_, err = s.Call(ctx, "wamp.session.kill", payload, wampcore.CallOptions{})
+			}
+		}
+		<-ctx.Done()
+		return wampcore.Payload{}, err
+	}, wampcore.RegisterOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	rec := f.do(t, http.MethodPost, "/v1/call/com.p", "")
+	if rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" || !strings.Contains(rec.Body.String(), `"outcome":"unknown"`) {
+		t.Errorf("the call: got %d %s", rec.Code, rec.Body)
 	}
 }

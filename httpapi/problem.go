@@ -134,7 +134,11 @@ func asProblem(err error) *problem {
 		return wampProblem(&wampcore.Error{URI: wampcore.ErrUnavailable, Message: "there is no session with the router"})
 	}
 	if e, ok := errors.AsType[*wampcore.Error](err); ok {
-		return wampProblem(e)
+		p := wampProblem(e)
+		if killed(err) {
+			p.kill()
+		}
+		return p
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -160,6 +164,23 @@ func asProblem(err error) *problem {
 	default:
 		return ownProblem(err)
 	}
+}
+
+// killed reports whether an error is that a session was ended by an operator, who may give any reason.
+func killed(err error) bool {
+	g, ok := errors.AsType[*client.GoodbyeError](err)
+	if !ok {
+		return false
+	}
+	_, known := meanings[g.Reason.URI]
+	return !known || g.Reason.URI == wampcore.CloseKilled
+}
+
+// kill gives a problem the meaning of wamp.close.killed, whatever the reason is.
+func (p *problem) kill() {
+	m := meanings[wampcore.CloseKilled]
+	p.Title, p.Status, p.Retriable, p.Outcome, p.application = m.title, m.status, m.retriable, m.outcome, false
+	p.complete()
 }
 
 // ownProblem is the answer to what ended a request here.

@@ -382,11 +382,25 @@ func (s *Session) goodbye(m *wampcore.Goodbye) error {
 	if parting {
 		return ErrClosed
 	}
-	cause := &wampcore.Error{URI: m.Reason, Message: m.Details.Message}
+	cause := NewGoodbyeError(m)
 	s.cancel(cause) // before the answer, whose failure is not the cause
 	s.out.last(&wampcore.Goodbye{Reason: wampcore.CloseGoodbyeAndOut})
 	return cause
 }
+
+// GoodbyeError is why a session is over that the router has ended.
+type GoodbyeError struct{ Reason *wampcore.Error }
+
+// NewGoodbyeError returns what a GOODBYE says.
+func NewGoodbyeError(m *wampcore.Goodbye) *GoodbyeError {
+	return &GoodbyeError{&wampcore.Error{URI: m.Reason, Message: m.Details.Message}}
+}
+
+// Error returns the reason.
+func (e *GoodbyeError) Error() string { return e.Reason.Error() }
+
+// Unwrap returns the reason.
+func (e *GoodbyeError) Unwrap() error { return e.Reason }
 
 // asError returns what an ERROR says. Its payload is the caller's.
 func asError(m *wampcore.ErrorMsg) *wampcore.Error {
