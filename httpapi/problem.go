@@ -134,11 +134,7 @@ func asProblem(err error) *problem {
 		return wampProblem(&wampcore.Error{URI: wampcore.ErrUnavailable, Message: "there is no session with the router"})
 	}
 	if e, ok := errors.AsType[*wampcore.Error](err); ok {
-		p := wampProblem(e)
-		if killed(err) {
-			p.kill()
-		}
-		return p
+		return wampProblem(e).unlessKilled(err)
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -176,11 +172,14 @@ func killed(err error) bool {
 	return !known || g.Reason.URI == wampcore.CloseKilled
 }
 
-// kill gives a problem the meaning of wamp.close.killed, whatever the reason is.
-func (p *problem) kill() {
-	m := meanings[wampcore.CloseKilled]
-	p.Title, p.Status, p.Retriable, p.Outcome, p.application = m.title, m.status, m.retriable, m.outcome, false
-	p.complete()
+// unlessKilled gives the problem of what an operator has ended its meaning, whatever the reason is.
+func (p *problem) unlessKilled(err error) *problem {
+	if killed(err) {
+		m := meanings[wampcore.CloseKilled]
+		p.Title, p.Status, p.Retriable, p.Outcome, p.application = m.title, m.status, m.retriable, m.outcome, false
+		p.complete()
+	}
+	return p
 }
 
 // ownProblem is the answer to what ended a request here.
