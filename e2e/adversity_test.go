@@ -263,7 +263,7 @@ func TestStrictRealmInsistsOnSequentialRequestIDs(t *testing.T) {
 
 func TestShutdownSaysGoodbyeToAll(t *testing.T) {
 	gw, base := gateway(t)
-	var peers []*peer
+	peers := make([]*peer, 0, len(encodings))
 	for _, e := range encodings {
 		peers = append(peers, join(t, base, e))
 	}

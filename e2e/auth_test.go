@@ -116,13 +116,8 @@ func TestRealClientsLogInToTheRealmsOfTheFile(t *testing.T) {
 	seed := []byte(strings.Repeat("k", 32))
 	public, _ := ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
 	gw, base := gateway(t, "WAMPGATE_CONFIG="+configured(t, guarded(t, hex.EncodeToString(public))), "JOE=open sesame")
-	clients := map[string]func(testing.TB, ...string) *process{
-		"autobahn-js": func(tb testing.TB, args ...string) *process { return node(tb, "login_autobahn.js", args...) },
-		"wampy":       func(tb testing.TB, args ...string) *process { return node(tb, "login_wampy.js", args...) },
-		"autobahn-py": func(tb testing.TB, args ...string) *process { return script(tb, "login.py", args...) },
-	}
 	other := hex.EncodeToString([]byte(strings.Repeat("o", 32)))
-	for name, run := range clients {
+	for name, run := range loginClients() {
 		for i, c := range []struct{ method, authID, secret, wrong string }{
 			{"ticket", "joe", "open sesame", "open"},
 			{"wampcra", "joe", "open sesame", "open"},
@@ -213,7 +208,7 @@ realms:
 				select {
 				case kind := <-revoked:
 					kinds[kind] = true
-				case <-time.After(patience):
+				case <-time.After(patience): //nolint:forbidigo // the bound of a test
 					t.Fatal("nothing was revoked")
 				}
 			}
@@ -225,7 +220,7 @@ realms:
 			}
 			select {
 			case <-bob.Done():
-			case <-time.After(patience):
+			case <-time.After(patience): //nolint:forbidigo // the bound of a test
 				t.Error("the session of a principal that is gone goes on")
 			}
 			if _, err := as(t.Context(), base, client.Config{AuthID: "bob", Auth: []auth.Method{auth.Ticket("b")}}); !is(err, wampcore.ErrAuthenticationDenied) {

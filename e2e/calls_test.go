@@ -54,7 +54,7 @@ func gzipOf(tb testing.TB, s string) []byte {
 var ids = regexp.MustCompile(`fin\.[0-9a-f]+|"request_id":"[0-9a-f]+"`)
 
 // TestCallsOfCurlReachAutobahn calls procedures of Autobahn|Python with curl, in all forms that HTTP has for calls.
-func TestCallsOfCurlReachAutobahn(t *testing.T) {
+func TestCallsOfCurlReachAutobahn(t *testing.T) { //nolint:tparallel // beside each other, but not beside other tests
 	for _, e := range []string{"json", "cbor", "msgpack"} {
 		t.Run(e, func(t *testing.T) {
 			t.Parallel()

@@ -61,7 +61,7 @@ func newBadNetwork(tb testing.TB, to string) *badNetwork {
 
 func (n *badNetwork) accept() {
 	for {
-		near, err := n.Listener.Accept()
+		near, err := n.Accept()
 		if err != nil {
 			return
 		}
@@ -187,12 +187,13 @@ func TestAfterAHundredCutsEverythingIsBackAndNoCallHangs(t *testing.T) {
 
 // callAllTheTime calls until ctx ends. A call fails or is answered, but it does not hang.
 func callAllTheTime(ctx context.Context, tb testing.TB, r *client.Redialer) {
+	tb.Helper()
 	pause := time.NewTicker(time.Millisecond)
 	defer pause.Stop()
 	for ctx.Err() == nil {
 		began := time.Now()
 		call, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		_, err := client.Call[int](call, r, "wamp.session.count")
+		_, err := client.Call[int](call, r, "wamp.session.count") //nolint:contextcheck // a call that is open has its answer, whatever ends
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) {
 			tb.Errorf("a call took %s: %v", time.Since(began), err)

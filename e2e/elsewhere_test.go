@@ -114,7 +114,7 @@ func TestStreamsOutliveTheRouterElsewhere(t *testing.T) {
 	var problem struct{ Outcome string }
 	err = json.NewDecoder(res.Body).Decode(&problem)
 	_ = res.Body.Close()
-	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || problem.Outcome != "not_executed" || err != nil {
+	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || problem.Outcome != "not_executed" || err != nil {
 		t.Errorf("while it is down: got %s, %q, %+v, %v", res.Status, res.Header.Get("Retry-After"), problem, err)
 	}
 

@@ -422,12 +422,12 @@ func TestTenThousandConnectionsLeaveNothingBehind(t *testing.T) {
 func TestRefusedFloodLeavesRoomForThoseWhoCameBefore(t *testing.T) {
 	const bound, flooders = 10, 200
 	gw, at := serve(t, 1, fmt.Sprintf("WAMPGATE_MAX_CONNECTIONS=%d", bound), "WAMPGATE_HELLO_TIMEOUT=2s")
-	var inside []*client.Session
+	inside := make([]*client.Session, 0, bound)
 	for range bound {
 		inside = append(inside, sessionAt(t, at[0].RawSocket, transport.Config{}))
 	}
 	before := descriptors(t, gw)
-	var outside []net.Conn
+	outside := make([]net.Conn, 0, flooders)
 	for range flooders { // of whom only some are answered, and none is kept
 		c, err := net.Dial("tcp", at[0].host())
 		if err != nil {

@@ -22,7 +22,7 @@ import (
 // patience bounds every wait. The binary has the race detector in it, and the machine other things to do.
 const patience = 30 * time.Second
 
-var binary string // set by TestMain
+var binary string //nolint:gochecknoglobals // set by TestMain
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "wampgate")
@@ -236,10 +236,17 @@ func post(tb testing.TB, url, body string) (string, string) {
 
 func TestNativeClientsAndPlainHTTPMeetInOneRealm(t *testing.T) {
 	clients := map[string]func(testing.TB, ...string) *process{
-		"autobahn-js": func(tb testing.TB, args ...string) *process { return node(tb, "autobahn.js", args...) },
-		"wampy":       func(tb testing.TB, args ...string) *process { return node(tb, "wampy.js", args...) },
+		"autobahn-js": func(tb testing.TB, args ...string) *process {
+			tb.Helper()
+			return node(tb, "autobahn.js", args...)
+		},
+		"wampy": func(tb testing.TB, args ...string) *process {
+			tb.Helper()
+			return node(tb, "wampy.js", args...)
+		},
 		"autobahn-py": python,
 		"autobahn-py by RawSocket": func(tb testing.TB, args ...string) *process {
+			tb.Helper()
 			address := strings.TrimSuffix(strings.TrimPrefix(args[0], "ws://"), "/ws")
 			return python(tb, append([]string{"rs://" + address}, args[1:]...)...)
 		},
@@ -312,13 +319,14 @@ func TestCallFailsAtOnceWhenItsCalleeIsKilled(t *testing.T) {
 		if !strings.HasPrefix(a.status, "502") || !strings.Contains(a.body, "wamp.error.canceled") {
 			t.Errorf("got %s %s", a.status, a.body)
 		}
-	case <-time.After(patience):
+	case <-time.After(patience): //nolint:forbidigo // the bound of a test
 		t.Fatal("no answer")
 	}
 }
 
 // inFlight reports whether the HTTP face's session for calls is there, which it is once the first call was made.
 func inFlight(tb testing.TB, base string) bool {
+	tb.Helper()
 	body, _ := curl(tb, "-X", "POST", base+"/v1/call/wamp.session.count")
 	return body == `{"args":[2]}`
 }

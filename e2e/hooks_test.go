@@ -6,34 +6,37 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 )
 
 // hookServices are services without WAMP, by the way in which the gateway is told of them.
-var hookServices = map[string]struct {
+var hookServices = map[string]struct { //nolint:gochecknoglobals // a constant
 	run    func(tb testing.TB, args ...string) *process
 	config func(tb testing.TB, app string) string // a setting
 }{
 	"python by discovery": {
 		func(tb testing.TB, args ...string) *process {
+			tb.Helper()
 			return start(tb, nil, need(tb, "python3"), append([]string{"hook_service.py"}, args...)...)
 		},
 		func(_ testing.TB, app string) string { return "WAMPGATE_APP_URL=" + app },
 	},
 	"node by the configuration file": {
 		func(tb testing.TB, args ...string) *process {
+			tb.Helper()
 			return start(tb, nil, need(tb, "node"), append([]string{filepath.Join("js", "hook_service.mjs")}, args...)...)
 		},
 		func(tb testing.TB, app string) string {
-			text := "hooks:\n"
+			tb.Helper()
+			text := fmt.Appendf(nil, "hooks:\n  news: {topic: com.example.news, url: %s/news}\n", app)
 			for _, name := range []string{"sum", "fail", "slow", "count"} {
-				text += fmt.Sprintf("  %[1]s: {procedure: com.example.%[1]s, url: %[2]s/%[1]s, health: /healthz, health_interval: 1s}\n", name, app)
+				text = fmt.Appendf(text, "  %[1]s: {procedure: com.example.%[1]s, url: %[2]s/%[1]s, health: /healthz, health_interval: 1s}\n", name, app)
 			}
-			text += fmt.Sprintf("  news: {topic: com.example.news, url: %s/news}\n", app)
 			file := filepath.Join(tb.TempDir(), "wampgate.yaml")
-			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			if err := os.WriteFile(file, text, 0o600); err != nil {
 				tb.Fatal(err)
 			}
 			return "WAMPGATE_CONFIG=" + file
@@ -101,7 +104,7 @@ func meet(t *testing.T, base string, service *process, from, to int) {
 		body, _ := curl(t, base+"/v1/hooks/news")
 		return strings.Contains(body, `"state":"ready"`)
 	})
-	client := node(t, "hook_client.js", webSocket(base), fmt.Sprint(from), fmt.Sprint(to))
+	client := node(t, "hook_client.js", webSocket(base), strconv.Itoa(from), strconv.Itoa(to))
 	for _, line := range []string{"sum 9", "fail com.example.bad why", "count 0 1 2 done"} {
 		client.expect(line)
 	}

@@ -50,16 +50,29 @@ func guardedRouter(tb testing.TB, seed []byte) string {
 	return "ws" + strings.TrimPrefix(srv.URL, "http") + "/"
 }
 
+// loginClients are programs that log in by URL, encoding, method, authid and secret.
+func loginClients() map[string]func(testing.TB, ...string) *process {
+	return map[string]func(testing.TB, ...string) *process{
+		"autobahn-js": func(tb testing.TB, args ...string) *process {
+			tb.Helper()
+			return node(tb, "login_autobahn.js", args...)
+		},
+		"wampy": func(tb testing.TB, args ...string) *process {
+			tb.Helper()
+			return node(tb, "login_wampy.js", args...)
+		},
+		"autobahn-py": func(tb testing.TB, args ...string) *process {
+			tb.Helper()
+			return script(tb, "login.py", args...)
+		},
+	}
+}
+
 func TestRealClientsLogInByTheMethodsTheyHave(t *testing.T) {
 	seed := []byte(strings.Repeat("k", 32))
 	url := guardedRouter(t, seed)
 	other := hex.EncodeToString([]byte(strings.Repeat("o", 32)))
-	clients := map[string]func(testing.TB, ...string) *process{
-		"autobahn-js": func(tb testing.TB, args ...string) *process { return node(tb, "login_autobahn.js", args...) },
-		"wampy":       func(tb testing.TB, args ...string) *process { return node(tb, "login_wampy.js", args...) },
-		"autobahn-py": func(tb testing.TB, args ...string) *process { return script(tb, "login.py", args...) },
-	}
-	for name, client := range clients {
+	for name, client := range loginClients() {
 		for i, c := range []struct{ method, authID, secret, wrong string }{
 			{"ticket", "joe", "open sesame", "open"},
 			{"wampcra", "joe", "open sesame", "open"},

@@ -115,7 +115,7 @@ func stream(tb testing.TB, url string) *events {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	res, err := streams.Do(req)
+	res, err := streams.Do(req) //nolint:bodyclose // when the test has ended
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func stream(tb testing.TB, url string) *events {
 }
 
 // streams is a client that may have as many connections as it likes.
-var streams = &http.Client{Transport: &http.Transport{MaxConnsPerHost: 0}}
+var streams = &http.Client{Transport: &http.Transport{MaxConnsPerHost: 0}} //nolint:gochecknoglobals // a constant
 
 // expect waits for a line that contains text.
 func (e *events) expect(tb testing.TB, text string) {
@@ -425,7 +425,7 @@ func TestNativeClientsComeBackAfterAKill(t *testing.T) {
 	address := freeAddress(t)
 	env := []string{"WAMPGATE_LISTEN=" + address}
 	p, at := serve(t, 1, env...)
-	var clients []*client.Redialer
+	clients := make([]*client.Redialer, 0, 20)
 	ups := make(chan struct{}, 1000)
 	for i := range 20 {
 		r := client.Redial(client.RedialConfig{
@@ -562,7 +562,7 @@ func TestThoseWhoDoNotReadTheMetricsAreCut(t *testing.T) {
 func TestOneAddressDoesNotTakeAllConnectionsOfTheOperators(t *testing.T) {
 	address := freeAddress(t)
 	serve(t, 1, "WAMPGATE_OPS_ADDR="+address, "WAMPGATE_HELLO_TIMEOUT=10m")
-	var all []net.Conn
+	all := make([]net.Conn, 0, 150)
 	for range 150 {
 		c, err := net.Dial("tcp", address)
 		if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/wampgate/wampgate/wampcore/transport"
 )
 
-var encodings = []wampcore.Encoding{wampcore.JSON, wampcore.MessagePack, wampcore.CBOR}
+var encodings = []wampcore.Encoding{wampcore.JSON, wampcore.MessagePack, wampcore.CBOR} //nolint:gochecknoglobals // a constant
 
 // allFeatures is what a peer announces.
 func allFeatures() wampcore.Roles {
@@ -109,7 +109,7 @@ type frames struct {
 
 func dialFrames(tb testing.TB, base string, e wampcore.Encoding) *frames {
 	tb.Helper()
-	ws, _, err := websocket.Dial(tb.Context(), webSocket(base), &websocket.DialOptions{
+	ws, _, err := websocket.Dial(tb.Context(), webSocket(base), &websocket.DialOptions{ //nolint:bodyclose // it has none
 		Subprotocols: []string{"wamp.2." + e.String()},
 	})
 	if err != nil {

@@ -8,17 +8,20 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 )
 
 // streamServices are services without a port and without WAMP.
-var streamServices = map[string]func(tb testing.TB, base string) *process{
+var streamServices = map[string]func(tb testing.TB, base string) *process{ //nolint:gochecknoglobals // a constant
 	"python by server-sent events": func(tb testing.TB, base string) *process {
+		tb.Helper()
 		return start(tb, nil, need(tb, "python3"), "stream_service.py", base)
 	},
 	"node by lines of JSON": func(tb testing.TB, base string) *process {
+		tb.Helper()
 		return start(tb, nil, need(tb, "node"), filepath.Join("js", "stream_service.mjs"), base)
 	},
 }
@@ -80,7 +83,7 @@ func TestServicesWithoutAPortServeByStreamsWhateverIsKilled(t *testing.T) {
 // used has an Autobahn client and the service use each other.
 func used(t *testing.T, base string, service *process, from, to int) {
 	t.Helper()
-	client := node(t, "hook_client.js", webSocket(base), fmt.Sprint(from), fmt.Sprint(to))
+	client := node(t, "hook_client.js", webSocket(base), strconv.Itoa(from), strconv.Itoa(to))
 	for _, line := range []string{"sum 9", "fail com.example.bad why", "count 0 1 2 done"} {
 		client.expect(line)
 	}

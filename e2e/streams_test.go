@@ -267,6 +267,7 @@ func TestTenThousandStreamsGetEveryEvent(t *testing.T) {
 
 // readStream reads events 0 to n-1 of a stream.
 func readStream(t *testing.T, address string, n int, ready func()) {
+	t.Helper()
 	begun := sync.OnceFunc(ready)
 	defer begun()
 	c, err := net.Dial("tcp", address)

@@ -46,11 +46,7 @@ func TestTokensAreTicketsOfRealClients(t *testing.T) {
 		"no role":          i.token("ann", "", time.Hour),
 		"no token":         "ann",
 	}
-	for name, run := range map[string]func(testing.TB, ...string) *process{
-		"autobahn-js": func(tb testing.TB, args ...string) *process { return node(tb, "login_autobahn.js", args...) },
-		"wampy":       func(tb testing.TB, args ...string) *process { return node(tb, "login_wampy.js", args...) },
-		"autobahn-py": func(tb testing.TB, args ...string) *process { return script(tb, "login.py", args...) },
-	} {
+	for name, run := range loginClients() {
 		t.Run(name, func(t *testing.T) {
 			for _, token := range []string{good, i.token("ann", "user", time.Hour, "realms", []string{"realm2", "realm1"})} {
 				if line := run(t, webSocket(base), "json", "ticket", "ann", token).expect("in "); line != "in ann user jwt" {
@@ -95,7 +91,7 @@ func TestSessionsEndWhenTheTokenThatWasTheirTicketExpires(t *testing.T) {
 				}
 				select {
 				case <-s.Done():
-				case <-time.After(life + patience):
+				case <-time.After(life + patience): //nolint:forbidigo // the bound of a test
 					t.Fatal("the session goes on")
 				}
 				if !is(s.Err(), wampcore.ErrAuthenticationRequired) || !strings.Contains(s.Err().Error(), "expired") {
@@ -156,7 +152,7 @@ func TestStreamOfACallEndsWithItsToken(t *testing.T) {
 		}
 		select {
 		case <-interrupted:
-		case <-time.After(patience):
+		case <-time.After(patience): //nolint:forbidigo // the bound of a test
 			t.Errorf("%s: the callee was not interrupted", format)
 		}
 	}

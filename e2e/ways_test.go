@@ -293,15 +293,19 @@ func TestRealClientsComeByTLS(t *testing.T) {
 	t.Setenv("SSL_CERT_FILE", ca.file)
 	for name, component := range map[string]func(testing.TB, listener, string) *process{
 		"autobahn-js": func(tb testing.TB, at listener, encoding string) *process {
+			tb.Helper()
 			return node(tb, "ways_autobahn.js", "websocket", at.WebSocket, encoding)
 		},
 		"wampy": func(tb testing.TB, at listener, encoding string) *process {
+			tb.Helper()
 			return node(tb, "ways_wampy.js", at.WebSocket, encoding)
 		},
 		"autobahn-py": func(tb testing.TB, at listener, encoding string) *process {
+			tb.Helper()
 			return script(tb, "ways_component.py", at.WebSocket, encoding)
 		},
 		"autobahn-py by RawSocket": func(tb testing.TB, at listener, encoding string) *process {
+			tb.Helper()
 			return script(tb, "ways_component.py", at.RawSocket, encoding)
 		},
 	} {
@@ -901,7 +905,7 @@ func (c *countingConn) Read(b []byte) (int, error) {
 // extensions returns what was agreed on with a client that offers compression or not.
 func extensions(tb testing.TB, url string, mode websocket.CompressionMode) string {
 	tb.Helper()
-	ws, res, err := websocket.Dial(tb.Context(), url, &websocket.DialOptions{Subprotocols: []string{"wamp.2.json"}, CompressionMode: mode})
+	ws, res, err := websocket.Dial(tb.Context(), url, &websocket.DialOptions{Subprotocols: []string{"wamp.2.json"}, CompressionMode: mode}) //nolint:bodyclose // it has none
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -975,7 +979,7 @@ func TestCompressionIsForThoseWhoOfferIt(t *testing.T) {
 	}
 
 	p := join(t, base, wampcore.JSON)
-	ws, _, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{
+	ws, _, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{ //nolint:bodyclose // it has none
 		Subprotocols: []string{"wamp.2.json"}, CompressionMode: websocket.CompressionContextTakeover,
 	})
 	if err != nil {
@@ -1266,7 +1270,7 @@ func TestEventStreamsComeByHTTP2OverTLS(t *testing.T) {
 	hc := &http.Client{Transport: tr}
 	lines := make(chan string, 100)
 	for range 10 {
-		res, err := hc.Get(at[1].HTTP + "/v1/subscribe/com.example.t")
+		res, err := hc.Get(at[1].HTTP + "/v1/subscribe/com.example.t") //nolint:bodyclose // by who reads it
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -36,33 +36,33 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: footprint [-n 10000] gateway")
 		os.Exit(2)
 	}
-	if err := measure(flag.Arg(0), *n); err != nil {
+	if err := measure(context.Background(), flag.Arg(0), *n); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func measure(binary string, n int) error {
+func measure(ctx context.Context, binary string, n int) error {
 	info, err := os.Stat(binary)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("size of the program:           %6.1f MB (30 at most)\n", float64(info.Size())/1e6)
-	if err := start(binary); err != nil {
+	if err := start(ctx, binary); err != nil {
 		return err
 	}
 	for _, kind := range []struct {
 		name string
 		open func(ctx context.Context, address string) (io.Closer, error)
 	}{{"event stream", openStream}, {"stream over h2c", openH2C}, {"WebSocket session", openSession}} {
-		if err := idle(binary, n, kind.name, kind.open); err != nil {
+		if err := idle(ctx, binary, n, kind.name, kind.open); err != nil {
 			return fmt.Errorf("%s: %w", kind.name, err)
 		}
 	}
 	return nil
 }
 
-var opened atomic.Int64 // streams
+var opened atomic.Int64 //nolint:gochecknoglobals // streams of this program
 
 // gateway is one that runs.
 type gateway struct {
@@ -72,14 +72,14 @@ type gateway struct {
 }
 
 // run starts a gateway and waits until it is ready.
-func run(binary string) (*gateway, error) {
+func run(ctx context.Context, binary string) (*gateway, error) {
 	dir, err := os.MkdirTemp("", "footprint")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	ops := filepath.Join(dir, "ops")
-	cmd := exec.Command(binary)
+	cmd := exec.CommandContext(ctx, binary)
 	cmd.Env = []string{"WAMPGATE_LISTEN=127.0.0.1:0", "WAMPGATE_OPS_ADDR=unix:" + ops, "WAMPGATE_MAX_CONNECTIONS=100000", "WAMPGATE_H2C=true"}
 	out, err := cmd.StderrPipe()
 	if err != nil {
@@ -111,11 +111,11 @@ func run(binary string) (*gateway, error) {
 		},
 	}}
 	for time.Since(begun) < time.Minute {
-		res, err := probe.Get("http://localhost/readyz")
+		res, err := get(ctx, probe, "http://localhost/readyz")
 		if err != nil {
 			continue
 		}
-		res.Body.Close()
+		_ = res.Body.Close()
 		if res.StatusCode == http.StatusOK {
 			g.took = time.Since(begun)
 			return g, nil
@@ -162,13 +162,13 @@ func (g *gateway) settled(seconds int) (int, error) {
 }
 
 // start tells how long starts take, and what memory there is then.
-func start(binary string) error {
+func start(ctx context.Context, binary string) error {
 	const times = 20
 	var took []time.Duration
 	var memory []int
 	var anonymous int
 	for range times {
-		g, err := run(binary)
+		g, err := run(ctx, binary)
 		if err != nil {
 			return err
 		}
@@ -193,8 +193,8 @@ func start(binary string) error {
 }
 
 // idle tells what n idle peers take.
-func idle(binary string, n int, name string, open func(context.Context, string) (io.Closer, error)) error {
-	g, err := run(binary)
+func idle(ctx context.Context, binary string, n int, name string, open func(context.Context, string) (io.Closer, error)) error {
+	g, err := run(ctx, binary)
 	if err != nil {
 		return err
 	}
@@ -210,7 +210,7 @@ func idle(binary string, n int, name string, open func(context.Context, string) 
 	for w := range workers {
 		opening.Go(func() {
 			for i := w; i < n; i += workers {
-				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+				ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 				var err error
 				peers[i], err = open(ctx, g.address)
 				cancel()
@@ -268,11 +268,19 @@ func ready(r io.Reader) error {
 	return nil
 }
 
+func get(ctx context.Context, c *http.Client, url string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	return c.Do(req)
+}
+
 // from is an address of this machine's.
 func from(i int) net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%100))} }
 
 // sharing are the connections of HTTP/2 that streams share.
-var sharing = func() (all [100]*http.Client) {
+var sharing = func() (all [100]*http.Client) { //nolint:gochecknoglobals // a constant
 	for i := range all {
 		tr := &http.Transport{Protocols: new(http.Protocols), DialContext: (&net.Dialer{LocalAddr: from(i)}).DialContext}
 		tr.Protocols.SetUnencryptedHTTP2(true)
@@ -281,10 +289,10 @@ var sharing = func() (all [100]*http.Client) {
 	return all
 }()
 
-// openH2C opens an event stream over HTTP/2.
-func openH2C(_ context.Context, address string) (io.Closer, error) {
+// openH2C opens an event stream over HTTP/2. It goes on when the context of its opening has ended.
+func openH2C(ctx context.Context, address string) (io.Closer, error) {
 	shared := sharing[int(opened.Add(1))%len(sharing)]
-	res, err := shared.Get("http://" + address + "/v1/subscribe/com.example.idle")
+	res, err := get(context.WithoutCancel(ctx), shared, "http://"+address+"/v1/subscribe/com.example.idle")
 	if err != nil {
 		return nil, err
 	}
