@@ -111,7 +111,7 @@ func (f lastFrames) Last(err error) []byte {
 	var b []byte
 	switch e, _ := errors.AsType[*wampcore.Error](err); {
 	case errors.Is(err, bridge.ErrDraining), e != nil && e.URI == wampcore.CloseSystemShutdown:
-		b = f.bye(minRetry+rand.IntN(retryRange), bridge.ErrDraining)
+		b = f.drained()
 	case errors.Is(err, bridge.ErrExpired):
 		why, ok := errors.AsType[farewell](err)
 		if !ok {
@@ -127,7 +127,10 @@ func (f lastFrames) Last(err error) []byte {
 	return b
 }
 
-func (f lastFrames) bye(retry int, reason error) []byte {
+// drained sends readers away, each to come back at a time of its own.
+func (f framing) drained() []byte { return f.bye(minRetry+rand.IntN(retryRange), bridge.ErrDraining) }
+
+func (f framing) bye(retry int, reason error) []byte {
 	return f.frame(0, func(b []byte) []byte {
 		data := strconv.AppendQuote([]byte(`{"reason":`), reason.Error())
 		if retry > 0 && f.format == eventStream {

@@ -65,7 +65,7 @@ func (a *api) nextInvocations(r *http.Request, reader *bridge.OfferReader, s *st
 		s.beat()
 		return
 	case errors.Is(err, bridge.ErrDraining):
-		s.event("", "wamp.bye", []byte("{}"))
+		s.write(framing{format: s.format}.drained())
 		s.err = err
 		return
 	default:

@@ -161,6 +161,27 @@ func TestStreamOfInvocationsSpeaksServerSentEvents(t *testing.T) {
 	}
 }
 
+func TestServicesAreToldToComeBackAtTimesOfTheirOwn(t *testing.T) {
+	f := newFace(t)
+	srv := httptest.NewServer(f.handler)
+	t.Cleanup(srv.Close)
+	lines, events := f.open(t, srv, "/v1/register/p", "Accept", jsonl), f.open(t, srv, "/v1/register/q")
+	lines.next("ready")
+	for events.scanner.Scan() && !strings.HasPrefix(events.scanner.Text(), "data: ") {
+	}
+	go func() { _ = f.bridge.Withdraw(t.Context(), 0) }()
+	if line, bye := lines.next("bye"); bye["reason"] != bridge.ErrDraining.Error() || bye["retry"] == nil {
+		t.Errorf("got %s", line)
+	}
+	var said strings.Builder
+	for events.scanner.Scan() {
+		said.WriteString(events.scanner.Text() + "\n")
+	}
+	if got := said.String(); !strings.HasPrefix(got, "\nretry: ") || !strings.Contains(got, "\nevent: wamp.bye\ndata: {\"reason\":") {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestOffersThatCannotBeAreRefused(t *testing.T) {
 	f := newFace(t)
 	srv := httptest.NewServer(f.handler)
