@@ -96,3 +96,28 @@ func TestBodyThatNobodyReadsDoesNotHoldTheConnection(t *testing.T) {
 		_ = conn.Close()
 	}
 }
+
+// timedWriter notes until when an answer has to be read.
+type timedWriter struct {
+	*httptest.ResponseRecorder
+
+	deadline time.Time
+}
+
+func (w *timedWriter) SetWriteDeadline(t time.Time) error {
+	w.deadline = t
+	return nil
+}
+
+func TestLargeAnswersAreNotKeptForThoseWhoDoNotReadThem(t *testing.T) {
+	f := newFace(t)
+	for path, large := range map[string]bool{"/openapi.json": true, "/v1/sessions": false} {
+		w := &timedWriter{ResponseRecorder: httptest.NewRecorder()}
+		r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
+		r.Host = "localhost"
+		f.handler.ServeHTTP(w, r)
+		if w.Code != http.StatusOK || w.deadline.IsZero() == large || time.Until(w.deadline) > time.Minute {
+			t.Errorf("%s: %d, %d octets within %s", path, w.Code, w.Body.Len(), time.Until(w.deadline))
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Values of headers that many answers have. Nobody changes them.
@@ -28,6 +29,13 @@ const minGzip = 1 << 10
 
 // countedByServer is how long a body may be whose length net/http says itself.
 const countedByServer = 2 << 10
+
+// Who is sent a large answer has to read it, at some speed: else it would be kept for as long as the client likes.
+const (
+	largeAnswer    = 64 << 10
+	answerTimeout  = 10 * time.Second
+	leastPerSecond = 64 << 10 // bytes
+)
 
 func newGzip() *gzip.Writer {
 	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is one
@@ -74,6 +82,10 @@ func (rep reply) write(w http.ResponseWriter, r *http.Request) {
 		if len(rep.body) > countedByServer {
 			h["Content-Length"] = []string{strconv.Itoa(len(rep.body))}
 		}
+	}
+	if len(rep.body) > largeAnswer {
+		patience := answerTimeout + time.Duration(len(rep.body)/leastPerSecond)*time.Second
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience)) // of this answer alone
 	}
 	w.WriteHeader(rep.status)
 	_, _ = w.Write(rep.body)
