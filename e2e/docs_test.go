@@ -141,6 +141,7 @@ func TestGatewayStartsAsTheGuideSays(t *testing.T) {
 // begin runs commands in the repository until the gateway that they start serves, and ends it. Its addresses, and a router elsewhere, are of
 // this machine.
 func begin(t *testing.T, script string) {
+	t.Helper()
 	script = strings.NewReplacer("127.0.0.1:8080", "127.0.0.1:0", "/run/", directory(t)+"/", "wss://router.example.com", "ws://"+freeAddress(t)).Replace(script)
 	cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir = ".."
@@ -184,6 +185,7 @@ func TestTargetsThatPagesNameAreThere(t *testing.T) {
 }
 
 func (p *page) run(t *testing.T) {
+	t.Helper()
 	dir := t.TempDir()
 	python, err := exec.LookPath(interpreter(t))
 	if err != nil {
