@@ -498,6 +498,22 @@ func TestLogLevelChangesWhileItRuns(t *testing.T) {
 	silent()
 }
 
+func TestShutdownThatCutsCallsSaysWhichSettingToLookAt(t *testing.T) {
+	p, at := serve(t, 1, "WAMPGATE_SHUTDOWN_TIMEOUT=1s")
+	callee, caller := join(t, at[0].HTTP, wampcore.JSON), join(t, at[0].HTTP, wampcore.JSON)
+	callee.register(1, "com.example.never")
+	caller.send(&wampcore.Call{Request: 1, Procedure: "com.example.never"})
+	expect[*wampcore.Invocation](callee)
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	line := p.expect(`"message":"gateway stopped"`)
+	if !strings.Contains(line, `"error":"calls were cut: they did not end within WAMPGATE_SHUTDOWN_TIMEOUT, which is 1s"`) {
+		t.Errorf("got %s", line)
+	}
+	if status := p.exit(); status != 1 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
 func TestGatewayOutlivesWhoReadsItsLog(t *testing.T) {
 	log, end, err := os.Pipe()
 	if err != nil {

@@ -22,13 +22,16 @@ func (g *gateway) shutdown(ctx context.Context) error {
 	for i, srv := range g.servers {
 		down.Go(func() {
 			if err := srv.Shutdown(ctx); err != nil {
-				cut[i] = errors.Join(fmt.Errorf("requests were cut: %w", context.Cause(ctx)), srv.Close())
+				cut[i] = errors.Join(fmt.Errorf("requests were cut: %w", g.whyCut(ctx)), srv.Close())
 			}
 		})
 	}
-	err = errors.Join(err, g.bridge.Close(ctx))
+	closed := g.bridge.Close(ctx)
 	if g.router != nil {
-		err = errors.Join(err, g.router.Shutdown(ctx))
+		closed = errors.Join(closed, g.router.Shutdown(ctx))
+	}
+	if err == nil { // else it is about the same calls
+		err = closed
 	}
 	down.Wait()
 	g.serving.Wait()
@@ -45,10 +48,22 @@ func (g *gateway) finish(ctx context.Context) error {
 		err = errors.Join(err, g.router.Finish(ctx))
 	}
 	err = errors.Join(err, g.hooks.Close(ctx))
-	if err != nil {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("calls were cut: %w", g.whyCut(ctx))
+	default:
 		return fmt.Errorf("calls were cut: %w", err)
 	}
-	return nil
+}
+
+// whyCut says why what was open when ctx ended was not waited for any longer.
+func (g *gateway) whyCut(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return fmt.Errorf("they did not end within %s, which is %s", variable("ShutdownTimeout"), g.cfg.ShutdownTimeout)
 }
 
 // forCalls leaves some of the time for what is to be said after the calls.
