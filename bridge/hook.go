@@ -50,7 +50,6 @@ type hook struct {
 	refused      error            // why it is not registered, or subscribed
 	attachedOnce bool             // it was registered, or subscribed, before
 	disabled     string           // why it never will be
-	takenAway    bool             // by the router, which is why
 	failures     []HookFailure    // the newest last
 }
 
@@ -94,10 +93,13 @@ func (h *hook) start() {
 			}
 		},
 		OnRevoked: func(_ *client.Standing, d wampcore.RevokedDetails) {
-			h.mu.Lock()
-			h.takenAway = true
-			h.mu.Unlock()
-			h.disable(strings.TrimSpace("the router took it away; " + d.Reason))
+			if h.origin == MadeByREST {
+				h.disable(strings.TrimSpace("the router took it away; " + d.Reason))
+				return
+			}
+			// What the configuration says, it says for good: when it may again, it is there again.
+			h.log.Warn().Str("reason", d.Reason).Msg("the router took a hook away; it is tried again")
+			h.poke()
 		},
 	}
 	h.log.Info().Str("origin", string(h.origin)).Str("procedure", string(h.Procedure)).Str("topic", string(h.Topic)).Msg("a hook begins")
@@ -178,6 +180,8 @@ func (h *hook) pause(d time.Duration) {
 	}
 }
 
+var errTakenAway = errors.New("the router took it away")
+
 // reconcile makes the hook known to the router, or unknown, as it should be. It returns why that is to be tried again.
 func (h *hook) reconcile() error {
 	h.mu.Lock()
@@ -186,6 +190,10 @@ func (h *hook) reconcile() error {
 	h.mu.Unlock()
 	var err error
 	switch {
+	case wanted && standing != nil && standing.Revoked():
+		h.detach()
+		err = errTakenAway
+		h.setRefused(err)
 	case wanted && standing == nil:
 		standing, err = h.register()
 		if h.stopped.Err() != nil && standing == nil {
@@ -319,13 +327,6 @@ func (h *hook) disable(why string) {
 	h.mu.Unlock()
 	h.log.Warn().Str("reason", why).Msg("a hook is disabled")
 	h.poke()
-}
-
-// revoked reports whether the router has taken it away.
-func (h *hook) revoked() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.takenAway
 }
 
 func (h *hook) poke() { signal(h.wake) }

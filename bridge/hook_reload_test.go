@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/router" //nolint:depguard // a real router at the other end
@@ -99,5 +100,15 @@ func TestHookOfTheConfigurationComesBackWithThePermissionThatItHadLost(t *testin
 	h.await("ready", func(s bridge.HookStatus) bool { return s.State == bridge.HookReady })
 	if got := ask(t.Context(), h.join(t), wampcore.Payload{}, wampcore.CallOptions{}); got != "{}" {
 		t.Errorf("got %s", got)
+	}
+	for range 20 { // before the hook knows that it has lost it
+		may(router.ActionCall)
+		may(router.AllActions)
+	}
+	asker := h.join(t)
+	for got, deadline := "", time.Now().Add(30*time.Second); got != "{}"; got = ask(t.Context(), asker, wampcore.Payload{}, wampcore.CallOptions{}) {
+		if time.Now().After(deadline) {
+			t.Fatalf("got %s, and it is %+v", got, h.status())
+		}
 	}
 }

@@ -148,8 +148,8 @@ func (e *Egress) CheckHook(h ConfiguredHook) error {
 	return err
 }
 
-// Reconfigure makes the hooks of the configuration, and ends those that it has no more. What has not changed goes on, unless the router
-// has taken it away. A hook works from when its realm and its service are there.
+// Reconfigure makes the hooks of the configuration, and ends those that it has no more. What has not changed goes on; what the router has
+// refused or taken away is tried again now. A hook works from when its realm and its service are there.
 func (hs *Hooks) Reconfigure(all []ConfiguredHook) error {
 	wanted := map[hookKey]bool{}
 	for _, h := range all {
@@ -163,7 +163,8 @@ func (hs *Hooks) Reconfigure(all []ConfiguredHook) error {
 	var errs []error
 	for _, h := range all {
 		if before := hs.fixed(h.Principal, h.Name); before != nil && before.origin == MadeByConfiguration && before.principal == h.Principal &&
-			reflect.DeepEqual(before.spec, h.Spec) && !before.revoked() {
+			reflect.DeepEqual(before.spec, h.Spec) {
+			before.poke() // it may be allowed now
 			continue
 		}
 		if err := hs.fix(h.Principal, h.Name, h.Spec, MadeByConfiguration); err != nil {
