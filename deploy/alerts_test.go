@@ -38,6 +38,10 @@ func stories() map[string][]story {
 			{"broken", series{`wampgate_config_stale{instance="a"} 0 1x5`}, 6 * time.Minute, []string{"a keeps its old configuration: the new one is broken"}},
 			{"mended", series{`wampgate_config_stale{instance="a"} 0 1x3 0`}, 5 * time.Minute, nil},
 		},
+		"WampgateUpstreamDown": {
+			{"lost", series{`wampgate_upstream_up{instance="a"} 1 0x5`}, 4 * time.Minute, []string{"a has no session with its router"}},
+			{"back at once", series{`wampgate_upstream_up{instance="a"} 1 0 1x5`}, 4 * time.Minute, nil},
+		},
 		"WampgateDrainStuck": {
 			{"draining goes on", series{`wampgate_phase{instance="a",phase="draining"} 0 1x10`, `wampgate_phase{instance="a",phase="serving"} 1 0x10`}, 11 * time.Minute, []string{"a was drained ten minutes ago, and still runs"}},
 			{"drained and gone", series{`wampgate_phase{instance="a",phase="draining"} 1 1 stale`}, 11 * time.Minute, nil},
@@ -71,7 +75,8 @@ func stories() map[string][]story {
 			}, 30 * time.Minute, nil},
 		},
 		"WampgateHookNotReady": {
-			{"refused", series{`wampgate_hooks{instance="a",kind="topic",state="refused"} 1x10`, `wampgate_hooks{instance="a",kind="procedure",state="ready"} 7x10`}, 10 * time.Minute, []string{"a has hooks that are refused"}},
+			{"refused", series{`wampgate_hooks{instance="a",kind="topic",state="refused"} 1x10`, `wampgate_hooks{instance="a",kind="procedure",state="ready"} 7x10`}, 10 * time.Minute, []string{"a has hooks that are not ready"}},
+			{"one state and then another", series{`wampgate_hooks{instance="a",kind="topic",state="refused"} 1x5 stale`, `wampgate_hooks{instance="a",kind="topic",state="down"} _x5 1x6`}, 11 * time.Minute, []string{"a has hooks that are not ready"}},
 			{"it comes and goes", series{`wampgate_hooks{instance="a",kind="topic",state="unhealthy"} 1x5 stale 1x3`, `wampgate_hooks{instance="a",kind="topic",state="ready"} _x5 1 stale`}, 10 * time.Minute, nil},
 		},
 		"WampgateHookLags": {
