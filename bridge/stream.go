@@ -75,8 +75,8 @@ type Sink interface {
 type Stream struct {
 	b     *Bridge
 	p     Principal
-	req   *StreamRequest
-	serve func() error // one turn; ErrResting: there will be another one
+	req   StreamRequest // here, and not elsewhere: what each event looks at is in few places
+	serve func() error  // one turn; ErrResting: there will be another one
 	over  func(error)
 	wake  chan struct{} // of size 1; wakes the first turn, while there is no sink; then nil
 
@@ -91,6 +91,7 @@ type Stream struct {
 	blocked     bool     // the sink has enough
 	backlog     backlog
 	scheduled   bool // the bridge will flush it
+	reserved    bool // only is the router's own
 	restored    int  // of the subscriptions, after a loss
 
 	subscriptions []wampcore.ID      // of req.Topics
@@ -100,9 +101,10 @@ type Stream struct {
 	askedAt       uint64             // seen, when it was asked
 	lastRequest   wampcore.ID
 
-	last   wampcore.ID // the publication that came last
-	cursor wampcore.ID // what the reader has seen
-	seen   uint64      // events
+	only   wampcore.URI // the topic, where there is one
+	last   wampcore.ID  // the publication that came last
+	cursor wampcore.ID  // what the reader has seen
+	seen   uint64       // events
 	beats  int
 	timer  *time.Timer // of the heartbeat, which before it begins is that of the beginning
 }
@@ -123,7 +125,10 @@ func (b *Bridge) Stream(ctx context.Context, p Principal, req *StreamRequest, ov
 		req.Timeout = joinTimeout
 	}
 	s := &Stream{
-		b: b, p: p, req: req, over: over, wake: make(chan struct{}, 1), opening: newOpening(req), subscriptions: make([]wampcore.ID, len(req.Topics)),
+		b: b, p: p, req: *req, over: over, wake: make(chan struct{}, 1), opening: newOpening(req), subscriptions: make([]wampcore.ID, len(req.Topics)),
+	}
+	if len(req.Topics) == 1 {
+		s.only, s.reserved = req.Topics[0].URI, req.Topics[0].URI.Reserved()
 	}
 	s.backlog.bound(b.cfg.StreamEvents, b.cfg.StreamBytes)
 	s.req.Cursor = ""
@@ -340,7 +345,7 @@ func (s *Stream) event(o *outgoing, e *wampcore.Event) {
 		}
 		s.last = e.Publication
 	}
-	topic := s.topicOf(e)
+	topic, reserved := s.topicOf(e)
 	if s.opening != nil {
 		// What comes before all is subscribed to has no known place among the rest.
 		if e.Details.Retained || !s.opening.lost && !slices.Contains(s.subscriptions, 0) {
@@ -348,7 +353,7 @@ func (s *Stream) event(o *outgoing, e *wampcore.Event) {
 		}
 		return
 	}
-	if !topic.Reserved() {
+	if !reserved {
 		s.cursor = e.Publication
 	}
 	s.seen++
@@ -358,16 +363,22 @@ func (s *Stream) event(o *outgoing, e *wampcore.Event) {
 	}
 }
 
-func (s *Stream) topicOf(e *wampcore.Event) wampcore.URI {
-	if e.Details.Topic != "" {
-		return e.Details.Topic
+// topicOf returns an event's topic, and whether that is the router's own.
+func (s *Stream) topicOf(e *wampcore.Event) (topic wampcore.URI, reserved bool) {
+	switch {
+	case e.Details.Topic != "":
+		return e.Details.Topic, e.Details.Topic.Reserved()
+	case s.only != "":
+		return s.only, s.reserved
 	}
+	topic = s.req.Topics[0].URI
 	for i, id := range s.subscriptions {
 		if id == e.Subscription {
-			return s.req.Topics[i].URI
+			topic = s.req.Topics[i].URI
+			break
 		}
 	}
-	return s.req.Topics[0].URI
+	return topic, topic.Reserved()
 }
 
 // maxSend is about how many bytes are sent at once, before what does not fit waits as frames.

@@ -17,7 +17,7 @@ const finishTimeout = 2 * time.Second
 // rawSink is a connection of HTTP/1.1 that was taken over: whoever has something for the reader writes it. What the socket does not
 // take is left to a goroutine that lives until it is gone.
 type rawSink struct {
-	*transport.Output
+	transport.Output // here, and not elsewhere: what each event looks at is in few places
 
 	stream *bridge.Stream
 	work   sync.WaitGroup
@@ -36,12 +36,11 @@ func (a *api) newRawSink(w http.ResponseWriter, r *http.Request, s *bridge.Strea
 		head = "HTTP/1.0 200 OK\r\n"
 	}
 	header := headerBytes(head, w.Header())
-	out, err := transport.Hijack(w, a.cfg.WriteTimeout)
-	if err != nil {
+	k := &rawSink{stream: s}
+	if err := k.Hijack(w, a.cfg.WriteTimeout); err != nil {
 		return nil, err
 	}
-	k := &rawSink{Output: out, stream: s}
-	if _, err = k.Send([][]byte{header}); err != nil {
+	if _, err := k.Send([][]byte{header}); err != nil {
 		k.Cut()
 		return nil, err
 	}

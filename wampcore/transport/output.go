@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Output is a connection of HTTP/1.1 that was taken over, to be written to without waiting for the peer. One goroutine, not always
+// Output is a connection of HTTP/1.1 that was taken over by Hijack, to be written to without waiting for the peer. One goroutine, not always
 // the same, calls Send, Flush and Finish. Cut may be called by anyone at any time.
 type Output struct {
 	conn     conn
@@ -19,18 +19,18 @@ type Output struct {
 	key      uint64 // of the watcher
 }
 
-// Hijack takes over the connection of a request. timeout is how long Flush waits each time.
-func Hijack(w http.ResponseWriter, timeout time.Duration) (*Output, error) {
+// Hijack takes over the connection of a request, once. timeout is how long Flush waits each time.
+func (o *Output) Hijack(w http.ResponseWriter, timeout time.Duration) error {
 	nc, brw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return nil, fmt.Errorf("hijack: %w", err)
+		return fmt.Errorf("hijack: %w", err)
 	}
 	_ = nc.SetDeadline(time.Time{})
-	o := &Output{dropped: brw.Reader.Buffered()}
+	o.dropped = brw.Reader.Buffered()
 	o.conn.writeTimeout = timeout
 	o.conn.attach(nc)
 	boundUnsent(nc)
-	return o, nil
+	return nil
 }
 
 // Send queues what parts consists of behind what waits, and writes what the socket takes. It reports whether that was all; if not,

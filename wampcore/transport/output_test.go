@@ -18,7 +18,8 @@ func take(t *testing.T) (*transport.Output, net.Conn) {
 	t.Helper()
 	taken := make(chan *transport.Output, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		o, err := transport.Hijack(w, 10*time.Second)
+		o := new(transport.Output)
+		err := o.Hijack(w, 10*time.Second)
 		if err != nil {
 			t.Error(err)
 		}
