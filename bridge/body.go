@@ -132,7 +132,7 @@ func parseBatch[T any](body wampcore.Raw, uri string, most int, item func(*envel
 	}
 	elements, ok := body.List()
 	if !ok {
-		return nil, badBody(`the body is no list [{"%s":…,"args":[…],"kwargs":{…},"options":{…}}]`, uri)
+		return nil, badBody(`the body is no list [{"%s":…,"args":[…],"kwargs":{…},"options":{…}}]; for one alone, put its %[1]s into the path`, uri)
 	}
 	var all []T
 	for v, more := elements.Next(); more; v, more = elements.Next() {

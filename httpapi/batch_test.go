@@ -82,7 +82,7 @@ func TestBatchThatIsNotWellFormedIsRefusedAsAWhole(t *testing.T) {
 		most := map[string]int{"/v1/call": 100, "/v1/publish": 1000}[path]
 		for body, want := range map[string]string{
 			``:                                "is no list",
-			`{}`:                              "is no list",
+			`{}`:                              "for one alone, put its " + uri + " into the path",
 			`[1]`:                             "element 0: it is no object",
 			`[{"` + uri + `":"a"},{}]`:        "element 1: " + uri + " is missing",
 			`[{"` + uri + `":1}]`:             uri + " is no text",
