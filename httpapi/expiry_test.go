@@ -140,29 +140,31 @@ func TestStreamOfACallEndsWithByeWhenItsCredentialsAreTakenBack(t *testing.T) {
 	}
 }
 
-func TestInvocationStreamEndsWithByeWhenItsCredentialsExpire(t *testing.T) {
-	expiring(t, func(f *face, last bool) bool {
-		srv := httptest.NewServer(f.handler)
-		t.Cleanup(srv.Close)
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/v1/register/com.p", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer joe")
-		res, err := srv.Client().Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		said, err := io.ReadAll(res.Body)
-		_ = res.Body.Close()
-		if res.StatusCode == http.StatusUnauthorized && !last {
-			return false
-		}
-		if !strings.HasSuffix(string(said), "event: wamp.bye\ndata: {\"reason\":\"the credentials of the stream have expired\"}\n\n") {
-			t.Errorf("got %d %s, %v", res.StatusCode, said, err)
-		}
-		return true
-	})
+func TestStreamsEndWithByeWhenTheirCredentialsExpire(t *testing.T) {
+	for _, path := range []string{"/v1/subscribe/com.t", "/v1/register/com.p"} {
+		expiring(t, func(f *face, last bool) bool {
+			srv := httptest.NewServer(f.handler)
+			t.Cleanup(srv.Close)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer joe")
+			res, err := srv.Client().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said, err := io.ReadAll(res.Body)
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusUnauthorized && !last {
+				return false
+			}
+			if !strings.HasSuffix(string(said), "event: wamp.bye\ndata: {\"reason\":\"the credentials of the stream have expired\"}\n\n") {
+				t.Errorf("%s: got %d %s, %v", path, res.StatusCode, said, err)
+			}
+			return true
+		})
+	}
 }
 
 func TestPollEndsWithItsCredentials(t *testing.T) {

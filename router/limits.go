@@ -48,7 +48,7 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// principal is all sessions of one authid and authrole. The realm's lock guards it, but for meter.
+// principal is all sessions of one authid and authrole. The realm's lock guards it, but for meter and queue.
 type principal struct {
 	sessions, calls, subscriptions, registrations int
 
