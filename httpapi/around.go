@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -16,7 +17,19 @@ import (
 
 // around does what all requests have in common: an id, the host check, the log, and a panic that costs one request only.
 func (a *api) around(next http.Handler) http.Handler {
+	answer := a.answering(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !staysWith(r) {
+			answer(w, r)
+		} else if k := apart(w, r, answer); k != nil {
+			<-k.over
+		}
+	})
+}
+
+// answering returns what answers a request. It returns what of the answer goes on.
+func (a *api) answering(next http.Handler) func(http.ResponseWriter, *http.Request) *writerSink {
+	return func(w http.ResponseWriter, r *http.Request) *writerSink {
 		facts := &facts{Context: r.Context(), rec: recorder{ResponseWriter: w}, id: r.Header.Get("X-Request-Id"), began: time.Now()}
 		if !sane(facts.id) {
 			facts.id = newRequestID()
@@ -50,44 +63,44 @@ func (a *api) around(next http.Handler) http.Handler {
 			a.refused[refusedHost].Add(1)
 			newProblem(http.StatusMisdirectedRequest,
 				"the host "+r.Host+" is not one that this gateway answers for; name it in WAMPGATE_HOSTS").write(rec, r)
-			return
+			return nil
 		}
 		if p := tooLarge(r); p != nil {
 			a.refused[refusedHeaders].Add(1)
 			p.write(rec, r)
-			return
+			return nil
 		}
-		facts.serve(next, r)
-	})
-}
-
-// serve has a request answered.
-func (f *facts) serve(next http.Handler, r *http.Request) {
-	if staysWith(r) {
-		aside(func() { next.ServeHTTP(&f.rec, r) })
-	} else {
-		next.ServeHTTP(&f.rec, r)
-	}
-	if f.goOn != nil {
-		f.goOn()
+		next.ServeHTTP(rec, r)
+		return facts.goesOn
 	}
 }
 
-// staysWith reports whether net/http's goroutine will have to stay with a request's stream. What the handlers take of its stack would
-// not be given back meanwhile.
+// staysWith reports whether net/http's goroutine will have to stay with a request's stream.
 func staysWith(r *http.Request) bool {
 	return (r.ProtoMajor > 1 || r.TLS != nil) && r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/subscribe")
 }
 
-// aside calls f on another goroutine, and panics as it does.
-func aside(f func()) {
-	panicked := make(chan any, 1)
-	go func() {
-		defer func() { panicked <- recover() }()
-		f()
-	}()
-	if v := <-panicked; v != nil {
-		panic(v)
+// apart has a request answered on another goroutine, and panics as that does. It returns what net/http's goroutine has to stay with: what that
+// uses of its stack is not given back meanwhile. The smallest is enough for what is done here and by whoever waits for one channel.
+func apart(w http.ResponseWriter, r *http.Request, answer func(http.ResponseWriter, *http.Request) *writerSink) *writerSink {
+	p := &part{answered: make(chan any, 1)}
+	go p.serve(w, r, answer)
+	if panicked := <-p.answered; panicked != nil {
+		panic(panicked)
+	}
+	return p.goesOn
+}
+
+// part is what two goroutines know of a request.
+type part struct {
+	answered chan any // what it panicked with, or nil
+	goesOn   *writerSink
+}
+
+func (p *part) serve(w http.ResponseWriter, r *http.Request, answer func(http.ResponseWriter, *http.Request) *writerSink) {
+	defer func() { p.answered <- recover() }()
+	if p.goesOn = answer(w, r); p.goesOn != nil {
+		context.AfterFunc(r.Context(), p.goesOn.hungUp)
 	}
 }
 

@@ -97,6 +97,7 @@ type requester struct {
 	account *account
 
 	stream  *bridge.Stream // that goes on when the handler has returned; nil: none does
+	sink    *writerSink    // where it goes, if net/http has to stay with it
 	release func()         // gives back what the request counts for
 	expiry  *time.Timer    // ends what is open; nil: nothing is, or it does not expire
 }

@@ -32,13 +32,13 @@ type Answer struct {
 type facts struct {
 	context.Context
 
-	rec   recorder
-	who   *requester // nil until it is known
-	ids   [1]string  // the header X-Request-Id
-	id    string
-	began time.Time
-	route string // set when it is known
-	goOn  func() // does what is left of the answer when all handlers have returned; nil: nothing
+	rec    recorder
+	who    *requester // nil until it is known
+	ids    [1]string  // the header X-Request-Id
+	id     string
+	began  time.Time
+	route  string      // set when it is known
+	goesOn *writerSink // when all handlers have returned; nil: nothing does
 }
 
 type factsKey struct{}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"strings"
@@ -29,12 +30,19 @@ func listen(tb testing.TB, address, query string) *bufio.Reader {
 		tb.Fatal(err)
 	}
 	in := bufio.NewReaderSize(c, 64<<10)
+	begin(tb, in)
+	return in
+}
+
+// begin reads what a stream begins with.
+func begin(tb testing.TB, in *bufio.Reader) {
+	tb.Helper()
 	for line := ""; !strings.Contains(line, `"resume"`); {
+		var err error
 		if line, err = in.ReadString('\n'); err != nil {
 			tb.Fatal(err)
 		}
 	}
-	return in
 }
 
 // wait reads until n events have come.
@@ -54,13 +62,46 @@ func wait(tb testing.TB, in *bufio.Reader, n int) {
 
 // BenchmarkFanOut is a publication to 200 streams over TCP, in bursts of 8. What it allocates is shared by all of them.
 func BenchmarkFanOut(b *testing.B) {
+	fanOut(b, httptest.NewServer, func(srv *httptest.Server, _ int) *bufio.Reader { return listen(b, srv.Listener.Addr().String(), "") })
+}
+
+// BenchmarkFanOutOverHTTP2 is the same to streams of which a hundred share a connection. What its readers allocate counts, too.
+func BenchmarkFanOutOverHTTP2(b *testing.B) {
+	var shared [2]http.Client
+	for i := range shared {
+		tr := &http.Transport{Protocols: new(http.Protocols)}
+		tr.Protocols.SetUnencryptedHTTP2(true)
+		shared[i].Transport = tr
+	}
+	fanOut(b, newServerH2C, func(srv *httptest.Server, i int) *bufio.Reader {
+		res, err := shared[i%len(shared)].Get(srv.URL + "/v1/subscribe/com.example.a") //nolint:noctx // until the server ends
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = res.Body.Close() })
+		in := bufio.NewReaderSize(res.Body, 64<<10)
+		begin(b, in)
+		return in
+	})
+}
+
+func newServerH2C(h http.Handler) *httptest.Server {
+	srv := httptest.NewUnstartedServer(h)
+	srv.Config.Protocols = new(http.Protocols)
+	srv.Config.Protocols.SetUnencryptedHTTP2(true)
+	srv.Start()
+	return srv
+}
+
+func fanOut(b *testing.B, serve func(http.Handler) *httptest.Server, open func(*httptest.Server, int) *bufio.Reader) {
 	const streams, burst = 200, 8
 	f := newFace(b, func(cfg *httpapi.Config) { cfg.Heartbeat = time.Hour })
-	srv := httptest.NewServer(f.handler)
+	srv := serve(f.handler)
 	defer srv.Close()
+	defer srv.CloseClientConnections()
 	readers := make([]*bufio.Reader, streams)
 	for i := range readers {
-		readers[i] = listen(b, srv.Listener.Addr().String(), "")
+		readers[i] = open(srv, i)
 	}
 	s, err := client.Join(b.Context(), f.router.Dial(), client.Config{Realm: "realm1"})
 	if err != nil {

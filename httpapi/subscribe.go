@@ -70,13 +70,14 @@ func (a *api) streamRaw(w http.ResponseWriter, r *http.Request, req *bridge.Stre
 	return <-begun
 }
 
-// streamWritten begins a stream that net/http's goroutine writes, when the handlers have returned.
+// streamWritten begins a stream that net/http writes, on whose goroutine the request stays when the handlers have returned.
 func (a *api) streamWritten(w http.ResponseWriter, r *http.Request, req *bridge.StreamRequest, f framing) error {
-	who, begun, failed, ended := requesterOf(r), make(chan *writerSink, 1), make(chan error, 1), make(chan struct{})
+	who, begun, failed := requesterOf(r), make(chan *writerSink, 1), make(chan error, 1)
 	req.Frames = lastFrames{f, requestID(r)}
 	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
 		a.watched.takeOver(who, s)
 		k := a.newWriterSink(w, s, f)
+		who.sink = k
 		begun <- k
 		return k, nil
 	}
@@ -86,16 +87,11 @@ func (a *api) streamWritten(w http.ResponseWriter, r *http.Request, req *bridge.
 			return
 		}
 		a.over(who)
-		close(ended)
+		who.sink.end()
 	})
 	select {
 	case k := <-begun:
-		facts := factsOf(r.Context())
-		gone := facts.Done() // not the handlers'
-		facts.goOn = func() {
-			k.serve(gone)
-			<-ended
-		}
+		factsOf(r.Context()).goesOn = k
 		return nil
 	case err := <-failed:
 		return err

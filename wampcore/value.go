@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"sync"
 
 	"github.com/ugorji/go/codec"
 )
@@ -50,8 +51,8 @@ func NewPayload(e Encoding, args []any, kwargs map[string]any) (Payload, error) 
 
 // NewRaw encodes one value.
 func NewRaw(e Encoding, v any) (Raw, error) {
-	var b []byte
-	if err := codec.NewEncoderBytes(&b, msgpackHandle).Encode(v); err != nil {
+	b, err := encodeMsgpack(v)
+	if err != nil {
 		return Raw{}, fmt.Errorf("encode %T: %w", v, err)
 	}
 	if err := Scan(MessagePack, b); err != nil {
@@ -107,10 +108,36 @@ func (r Raw) Decode(into any) error {
 	return decodeMsgpack(Payload{Encoding: r.Encoding, Args: r.Bytes}.Transcode(MessagePack).Args, into)
 }
 
+// coders take more memory than what they mostly code. One that has failed is not used again.
+var encoders, decoders sync.Pool //nolint:gochecknoglobals // pools are shared
+
+func encodeMsgpack(v any) (b []byte, err error) {
+	enc, ok := encoders.Get().(*codec.Encoder)
+	if ok {
+		enc.ResetBytes(&b)
+	} else {
+		enc = codec.NewEncoderBytes(&b, msgpackHandle)
+	}
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	enc.ResetBytes(new([]byte)) // it keeps nothing
+	encoders.Put(enc)
+	return b, nil
+}
+
 func decodeMsgpack(b []byte, into any) error {
-	if err := codec.NewDecoderBytes(b, msgpackHandle).Decode(into); err != nil {
+	dec, ok := decoders.Get().(*codec.Decoder)
+	if ok {
+		dec.ResetBytes(b)
+	} else {
+		dec = codec.NewDecoderBytes(b, msgpackHandle)
+	}
+	if err := dec.Decode(into); err != nil {
 		return fmt.Errorf("decode %T: %w", into, err)
 	}
+	dec.ResetBytes(nil) // it keeps nothing
+	decoders.Put(dec)
 	return nil
 }
 
