@@ -101,6 +101,15 @@ func (p *part) serve(w http.ResponseWriter, r *http.Request, answer func(http.Re
 	defer func() { p.answered <- recover() }()
 	if p.goesOn = answer(w, r); p.goesOn != nil {
 		context.AfterFunc(r.Context(), p.goesOn.hungUp)
+		forget(w, r)
+	}
+}
+
+// forget lets go of what net/http holds until the answer is over, and over HTTP/2 does not look at any more: its headers are written.
+func forget(w http.ResponseWriter, r *http.Request) {
+	clear(w.Header())
+	if r.ProtoMajor > 1 {
+		r.URL, r.Header, r.RequestURI, r.Host = nil, nil, "", ""
 	}
 }
 

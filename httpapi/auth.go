@@ -98,6 +98,7 @@ type requester struct {
 
 	stream  *bridge.Stream // that goes on when the handler has returned; nil: none does
 	sink    *writerSink    // where it goes, if net/http has to stay with it
+	begun   chan<- error   // told when it has, or why it does not; nil: it has
 	release func()         // gives back what the request counts for
 	expiry  *time.Timer    // ends what is open; nil: nothing is, or it does not expire
 }

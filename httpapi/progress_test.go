@@ -49,6 +49,7 @@ type answer struct {
 	*bufio.Reader
 
 	status int
+	header http.Header
 }
 
 // serve serves the face on a real connection and returns what sends a request.
@@ -85,7 +86,7 @@ func post(tb testing.TB, srv *httptest.Server) func(ctx context.Context, path st
 			tb.Fatal(err)
 		}
 		tb.Cleanup(func() { _ = res.Body.Close() })
-		return answer{bufio.NewReader(res.Body), res.StatusCode}
+		return answer{bufio.NewReader(res.Body), res.StatusCode, res.Header}
 	}
 }
 

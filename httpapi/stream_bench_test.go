@@ -74,7 +74,7 @@ func BenchmarkFanOutOverHTTP2(b *testing.B) {
 		shared[i].Transport = tr
 	}
 	fanOut(b, newServerH2C, func(srv *httptest.Server, i int) *bufio.Reader {
-		res, err := shared[i%len(shared)].Get(srv.URL + "/v1/subscribe/com.example.a") //nolint:noctx // until the server ends
+		res, err := shared[i%len(shared)].Get(srv.URL + "/v1/subscribe/com.example.a")
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -94,6 +94,7 @@ func newServerH2C(h http.Handler) *httptest.Server {
 }
 
 func fanOut(b *testing.B, serve func(http.Handler) *httptest.Server, open func(*httptest.Server, int) *bufio.Reader) {
+	b.Helper()
 	const streams, burst = 200, 8
 	f := newFace(b, func(cfg *httpapi.Config) { cfg.Heartbeat = time.Hour })
 	srv := serve(f.handler)

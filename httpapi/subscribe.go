@@ -49,52 +49,57 @@ func (a *api) subscribe(w http.ResponseWriter, r *http.Request) error {
 
 // streamRaw begins a stream that goes on when the handler has returned, and the buffers of net/http are given back.
 func (a *api) streamRaw(w http.ResponseWriter, r *http.Request, req *bridge.StreamRequest, f framing) error {
-	who, begun := requesterOf(r), make(chan error, 1)
-	req.Frames = lastFrames{f, requestID(r)}
-	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
+	return a.begin(r, req, f, func(who *requester, s *bridge.Stream) (bridge.Sink, error) {
 		k, err := a.newRawSink(w, r, s, f)
 		if err != nil {
 			return nil, err
 		}
 		a.watched.takeOver(who, s)
-		begun <- nil
 		return k, nil
-	}
-	a.cfg.Bridge.Stream(r.Context(), a.principal(r), req, func(err error) {
-		if who.stream == nil {
-			begun <- err
-			return
-		}
-		a.over(who)
 	})
+}
+
+// streamWritten begins a stream that net/http writes, with whose goroutine the request stays when the handlers have returned.
+func (a *api) streamWritten(w http.ResponseWriter, r *http.Request, req *bridge.StreamRequest, f framing) error {
+	err := a.begin(r, req, f, func(who *requester, s *bridge.Stream) (bridge.Sink, error) {
+		a.watched.takeOver(who, s)
+		who.sink = a.newWriterSink(w, s, f)
+		return who.sink, nil
+	})
+	if err == nil {
+		factsOf(r.Context()).goesOn = requesterOf(r).sink
+	}
+	return err
+}
+
+// begin returns when a stream has begun, or why it does not.
+func (a *api) begin(
+	r *http.Request, req *bridge.StreamRequest, f framing, open func(*requester, *bridge.Stream) (bridge.Sink, error),
+) error {
+	who, begun := requesterOf(r), make(chan error, 1)
+	who.begun = begun
+	req.Frames = lastFrames{f, requestID(r)}
+	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
+		k, err := open(who, s)
+		if err == nil {
+			who.begun = nil // a stream that goes on does not keep it
+			begun <- nil
+		}
+		return k, err
+	}
+	a.cfg.Bridge.Stream(r.Context(), a.principal(r), req, func(err error) { a.streamOver(who, err) })
 	return <-begun
 }
 
-// streamWritten begins a stream that net/http writes, on whose goroutine the request stays when the handlers have returned.
-func (a *api) streamWritten(w http.ResponseWriter, r *http.Request, req *bridge.StreamRequest, f framing) error {
-	who, begun, failed := requesterOf(r), make(chan *writerSink, 1), make(chan error, 1)
-	req.Frames = lastFrames{f, requestID(r)}
-	req.Ready = func(s *bridge.Stream) (bridge.Sink, error) {
-		a.watched.takeOver(who, s)
-		k := a.newWriterSink(w, s, f)
-		who.sink = k
-		begun <- k
-		return k, nil
+// streamOver is called when a stream is over, or could not begin.
+func (a *api) streamOver(who *requester, err error) {
+	if who.begun != nil {
+		who.begun <- err
+		return
 	}
-	a.cfg.Bridge.Stream(r.Context(), a.principal(r), req, func(err error) {
-		if who.stream == nil {
-			failed <- err
-			return
-		}
-		a.over(who)
+	a.over(who)
+	if who.sink != nil {
 		who.sink.end()
-	})
-	select {
-	case k := <-begun:
-		factsOf(r.Context()).goesOn = k
-		return nil
-	case err := <-failed:
-		return err
 	}
 }
 
