@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/rs/zerolog"
+
+	"github.com/wampgate/wampgate/wampcore/transport"
 )
 
 func main() { os.Exit(command(&invocation{os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr})) }
@@ -52,6 +54,7 @@ func serve(environ []string, stderr *os.File) int {
 	defer stop()
 	hangup := make(chan os.Signal, 1) // until the end: it asks to read files again, and never ends the process
 	signal.Notify(hangup, syscall.SIGHUP)
+	transport.ReadQuietly()
 	signal.Ignore(syscall.SIGPIPE) // of the log: else the end of who reads it would be the gateway's
 	zerolog.TimeFieldFormat = logTime
 	out := newLogFile(stderr)

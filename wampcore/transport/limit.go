@@ -95,7 +95,7 @@ func (l *limited) Accept() (net.Conn, error) {
 		}
 		from := sourceOf(c.RemoteAddr().String())
 		if l.quota.take(from) {
-			return forHTTP(&counted{Conn: c, l: l, from: from}), nil
+			return forHTTP(&counted{quietConn: newQuietConn(c), l: l, from: from}), nil
 		}
 		l.refuse(c)
 	}
@@ -155,7 +155,7 @@ func refuse(c net.Conn) {
 
 // counted is a connection within the bounds.
 type counted struct {
-	net.Conn
+	quietConn
 
 	l      *limited
 	from   source

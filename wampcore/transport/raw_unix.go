@@ -21,10 +21,6 @@ func rawConn(nc net.Conn) syscall.RawConn {
 	return raw
 }
 
-func rawRead(fd uintptr, b []byte) (n int, again bool, err error) {
-	return retry(func() (int, error) { return syscall.Read(int(fd), b) })
-}
-
 // rawDrop reads what nobody wants.
 func rawDrop(fd uintptr) (n int, again bool, err error) {
 	var b [64]byte

@@ -29,7 +29,7 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	boundUnsent(c)
-	under := &socket{Conn: c}
+	under := &socket{quietConn: newQuietConn(c)}
 	return &tlsConn{tls.Server(under, l.cfg), under, l}, nil
 }
 
@@ -53,7 +53,7 @@ func forRefusal(c net.Conn) net.Conn {
 
 // socket is what a TLS connection is built on.
 type socket struct {
-	net.Conn
+	quietConn
 
 	closed atomic.Pointer[func()] // is to be called when it is closed; nil: nothing is
 }

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"math/rand/v2"
 	"net"
 	"syscall"
 	"unsafe"
@@ -14,13 +15,38 @@ const maxRawWrite = 256 << 10
 // nothing, and the runtime's monitor looks again every 20 microseconds.
 func rawWrite(fd uintptr, b []byte) (n int, again bool, err error) {
 	b = b[:min(len(b), maxRawWrite)]
-	return retry(func() (int, error) {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))) //nolint:gosec // for the kernel
-		if errno != 0 {
-			return 0, errno
+	if isToBeTold() {
+		return retry(func() (int, error) { return syscall.Write(int(fd), b) })
+	}
+	return rawCall(syscall.SYS_WRITE, fd, b)
+}
+
+// rawRead reads, as quietly as ReadQuietly wants it. Much is announced by much room for it: it may take long to work on.
+func rawRead(fd uintptr, b []byte) (n int, again bool, err error) {
+	if !quiet.Load() || len(b) > readSize || isToBeTold() {
+		return retry(func() (int, error) { return syscall.Read(int(fd), b) })
+	}
+	return rawCall(syscall.SYS_READ, fd, b)
+}
+
+// toldEvery is of how many calls one is told to the scheduler, about: its monitor is awake when the program has been busy for some milliseconds.
+const toldEvery = 1024
+
+func isToBeTold() bool { return rand.Uint32()%toldEvery == 0 }
+
+func rawCall(trap, fd uintptr, b []byte) (int, bool, error) {
+	for {
+		n, _, errno := syscall.RawSyscall(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))) //nolint:gosec // for the kernel
+		switch errno {
+		case 0:
+			return int(n), false, nil
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return 0, true, nil
+		default:
+			return 0, false, errno
 		}
-		return int(n), nil
-	})
+	}
 }
 
 // What of a peer's data may wait in the system, beside what is on its way to it.

@@ -7,6 +7,10 @@ import (
 	"syscall"
 )
 
+func rawRead(fd uintptr, b []byte) (n int, again bool, err error) {
+	return retry(func() (int, error) { return syscall.Read(int(fd), b) })
+}
+
 func rawWrite(fd uintptr, b []byte) (n int, again bool, err error) {
 	return retry(func() (int, error) { return syscall.Write(int(fd), b) })
 }

@@ -1,0 +1,120 @@
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+)
+
+// quietPair returns a connection that is read and written quietly, and its peer.
+func quietPair(t *testing.T) (*quietConn, net.Conn) {
+	t.Helper()
+	was := quiet.Swap(true)
+	t.Cleanup(func() { quiet.Store(was) })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	peer, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = peer.Close() })
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	q := newQuietConn(c)
+	return &q, peer
+}
+
+func TestQuietConnectionCarriesEverythingBothWays(t *testing.T) {
+	c, peer := quietPair(t)
+	sent := make([]byte, 8<<20) // more than the system takes at once
+	for i := range sent {
+		sent[i] = byte(i * i >> 8)
+	}
+	go func() { // the peer sends back what comes
+		_, _ = io.Copy(peer, peer)
+		_ = peer.Close()
+	}()
+	wrote := make(chan error, 1)
+	go func() {
+		n, err := c.Write(sent)
+		if err == nil && n != len(sent) {
+			err = io.ErrShortWrite
+		}
+		_ = closeWrite(c.Conn)
+		wrote <- err
+	}()
+	got, err := io.ReadAll(c)
+	if err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("%d of %d bytes came back, %v", len(got), len(sent), err)
+	}
+	if err := <-wrote; err != nil {
+		t.Error(err)
+	}
+	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("behind the end: %d, %v", n, err)
+	}
+}
+
+func TestQuietConnectionHeedsDeadlines(t *testing.T) {
+	c, _ := quietPair(t)
+	for name, do := range map[string]func() error{
+		"read":  func() error { _, err := c.Read(make([]byte, 1)); return err },
+		"write": func() error { _, err := c.Write(make([]byte, 64<<20)); return err },
+	} {
+		_ = c.SetDeadline(time.Now().Add(20 * time.Millisecond))
+		err := do()
+		var timeout net.Error
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !errors.As(err, &timeout) || !timeout.Timeout() {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestQuietConnectionTellsHowMuchWasWrittenBeforeItFailed(t *testing.T) {
+	c, _ := quietPair(t)
+	_ = c.SetDeadline(time.Now().Add(20 * time.Millisecond))
+	if n, err := c.Write(make([]byte, 64<<20)); n == 0 || n == 64<<20 || err == nil {
+		t.Errorf("got %d, %v", n, err)
+	}
+}
+
+func TestQuietConnectionFailsWhenItIsClosed(t *testing.T) {
+	c, peer := quietPair(t)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := c.Read(make([]byte, 1))
+		failed <- err
+	}()
+	_ = c.Close()
+	if err := <-failed; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the open read: %v", err)
+	}
+	if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a write: %v", err)
+	}
+	if _, err := peer.Read(make([]byte, 1)); err == nil {
+		t.Error("the peer is not told")
+	}
+}
+
+func TestQuietConnectionOfNoSocketIsReadPlainly(t *testing.T) {
+	was := quiet.Swap(true)
+	defer quiet.Store(was)
+	a, b := net.Pipe()
+	defer func() { _ = a.Close() }()
+	c := newQuietConn(b)
+	go func() { _, _ = a.Write([]byte("x")) }()
+	if n, err := c.Read(make([]byte, 4)); n != 1 || err != nil || c.raw != nil {
+		t.Errorf("got %d, %v, %v", n, err, c.raw)
+	}
+}
