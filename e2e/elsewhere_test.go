@@ -107,6 +107,9 @@ func TestStreamsOutliveTheRouterElsewhere(t *testing.T) {
 		t.Errorf("the call that was open got %s", got)
 	}
 	waitFor(t, func() bool { return status(t, base+"/readyz") == 503 })
+	if why, _ := curl(t, base+"/readyz"); why != "not ready: there is no session with the router elsewhere; the log says why\n" {
+		t.Errorf("readyz says %q", why)
+	}
 	res, err := http.Post(base+"/v1/call/com.example.stuck", "", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -191,7 +191,7 @@ func TestDrainAndThenTheEnd(t *testing.T) {
 	}()
 	o.expect(`"message":"draining"`)
 	for probe, status := range map[string]int{"livez": 0, "readyz": 1, "startupz": 0} {
-		if out, got := o.run("healthcheck", probe); got != status {
+		if out, got := o.run("healthcheck", probe); got != status || strings.Contains(out, "not ready: it is draining") != (status == 1) {
 			t.Errorf("while it drains: %s is %d, %s", probe, got, out)
 		}
 	}

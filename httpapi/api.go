@@ -147,7 +147,7 @@ func (a *api) native(r chi.Router) {
 }
 
 func (a *api) probes(r chi.Router) {
-	r.Get("/livez", a.probe(func() bool { return true }))
+	r.Get("/livez", a.probe(func() error { return nil }))
 	r.Get("/readyz", a.probe(a.cfg.Ready))
 	r.Get("/startupz", a.probe(a.cfg.Started))
 	if a.cfg.Metrics != nil {
@@ -155,13 +155,13 @@ func (a *api) probes(r chi.Router) {
 	}
 }
 
-func (a *api) probe(ok func() bool) http.HandlerFunc {
+func (a *api) probe(why func() error) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
-		if !ok() {
+		if err := why(); err != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = w.Write([]byte("not ready\n"))
+			_, _ = w.Write([]byte("not ready: " + err.Error() + "\n"))
 			return
 		}
 		_, _ = w.Write([]byte("ok\n"))

@@ -20,8 +20,8 @@ type Config struct {
 	Auth      Auth          // who requests are from; default: everybody is anonymous
 	Limits    Limits        // of what requests may take
 	OpenAPI   []byte        // the document in YAML
-	Ready     func() bool   // for /readyz; default: always
-	Started   func() bool   // for /startupz; default: always
+	Ready     func() error  // for /readyz: why not; default: always nil
+	Started   func() error  // for /startupz, the same
 	Draining  func() bool   // whether new requests from elsewhere are refused; default: never
 	Metrics   http.Handler  // for /metrics; optional
 	Observer  Observer      // is told of every request; optional
@@ -60,10 +60,10 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	if c.Ready == nil {
-		c.Ready = func() bool { return true }
+		c.Ready = func() error { return nil }
 	}
 	if c.Started == nil {
-		c.Started = func() bool { return true }
+		c.Started = func() error { return nil }
 	}
 	if c.Draining == nil {
 		c.Draining = func() bool { return false }

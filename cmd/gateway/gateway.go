@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os"
 	"slices"
@@ -161,16 +162,28 @@ func (g *gateway) snapshot(program build) snapshot {
 	return s
 }
 
-// isReady is what /readyz tells.
-func (g *gateway) isReady() bool {
-	return g.life.phase() == serving && (g.router != nil || g.isUp())
+// unready is what /readyz tells: why the gateway is not ready, nil if it is.
+func (g *gateway) unready() error {
+	switch p := g.life.phase(); {
+	case p != serving:
+		return errors.New("it is " + p.String())
+	case g.router == nil && !g.isUp():
+		return errors.New("there is no session with the router elsewhere; the log says why")
+	default:
+		return nil
+	}
 }
 
 // isUp reports whether there is a session with the router elsewhere.
 func (g *gateway) isUp() bool { return g.bridge.Up(bridge.Principal{Realm: g.cfg.Realm}) }
 
-// isStarted is what /startupz tells.
-func (g *gateway) isStarted() bool { return g.life.phase() != starting }
+// unstarted is what /startupz tells.
+func (g *gateway) unstarted() error {
+	if p := g.life.phase(); p == starting {
+		return errors.New("it is " + p.String())
+	}
+	return nil
+}
 
 // api returns what HTTP requests may do.
 func (g *gateway) api() httpapi.Config {
@@ -179,8 +192,8 @@ func (g *gateway) api() httpapi.Config {
 		Hooks:          g.hooks,
 		Realm:          g.cfg.Realm,
 		OpenAPI:        wampgate.OpenAPI(),
-		Ready:          g.isReady,
-		Started:        g.isStarted,
+		Ready:          g.unready,
+		Started:        g.unstarted,
 		Draining:       func() bool { return g.life.phase() >= draining },
 		Metrics:        g.metrics.handler(),
 		Observer:       observer{g.metrics, g.tracer},

@@ -139,7 +139,7 @@ func TestSessionWithTheRouterElsewhereIsTold(t *testing.T) {
 	srv := httptest.NewServer(up.router.WebSocket(transport.Config{}))
 	defer srv.Close()
 	g := testGateway(t, zerolog.Nop(), "WAMPGATE_UPSTREAM_URL=ws"+strings.TrimPrefix(srv.URL, "http"))
-	for ; !g.isReady(); g.life.advance(serving) {
+	for ; g.unready() != nil; g.life.advance(serving) {
 		runtime.Gosched()
 	}
 	wantMetrics(t, scrape(t, g.metrics.handler()), "wampgate_upstream_up 1")
