@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +19,9 @@ func TestBodyThatIsNoEnvelopeIsRefusedInEveryEncoding(t *testing.T) {
 		`{"args":[1],"args":[2]}`:             `"args" is there twice`,
 		`{"args":{}}`:                         "args is not a list",
 		`{"kwargs":[]}`:                       "kwargs is not an object",
+		`{"kwargs":{"a":1,"\u0061":2}}`:       `the key "a" is there twice in kwargs`,
+		`{"kwargs":` + object(40, 3) + `}`:    `the key "3" is there twice in kwargs`,
+		`{"kwargs":` + object(40, 30) + `}`:   `the key "30" is there twice in kwargs`,
 		`{"options":{"retain":true}}`:         `unknown option "retain"`,
 		`{"options":{"timeout":-1}}`:          "timeout",
 		`{"options":{"timeout":"soon"}}`:      "options.timeout is not an integer",
@@ -32,16 +36,33 @@ func TestBodyThatIsNoEnvelopeIsRefusedInEveryEncoding(t *testing.T) {
 		}
 	}
 	for e, body := range map[wampcore.Encoding]string{wampcore.CBOR: "\xa1\x44args\x80", wampcore.MessagePack: "\x81\xc4\x04args\x90"} {
-		_, err := bridge.ParseCall(wampcore.Raw{Encoding: e, Bytes: []byte(body)}, bridge.AsEnvelope)
-		if err == nil || !strings.Contains(err.Error(), "name of a member is no text") {
-			t.Errorf("a binary key in %s: got %v", e, err)
+		for as, want := range map[bridge.As]string{bridge.AsEnvelope: "name of a member is no text", bridge.AsKwargs: "a key of the body is no text"} {
+			_, err := bridge.ParseCall(wampcore.Raw{Encoding: e, Bytes: []byte(body)}, as)
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("a binary key in %s: got %v", e, err)
+			}
 		}
+	}
+	if _, err := bridge.ParseCall(inJSON(object(40, -1)), bridge.AsKwargs); err != nil {
+		t.Errorf("many keys: %v", err)
 	}
 	for _, body := range []string{`{} {}`, `{"args":[1]`, `{"args":[01]}`} {
 		if _, err := bridge.ParseCall(inJSON(body), bridge.AsEnvelope); err == nil {
 			t.Errorf("%s is taken", body)
 		}
 	}
+}
+
+// object has n keys, and one of them again.
+func object(n, again int) string {
+	b := []byte("{")
+	for i := range n {
+		b = fmt.Appendf(b, `"%d":0,`, i)
+	}
+	if again >= 0 {
+		b = fmt.Appendf(b, `"%d":0,`, again)
+	}
+	return string(b[:len(b)-1]) + "}"
 }
 
 func TestPartsOfABodyAreTheBytesThatCame(t *testing.T) {
