@@ -90,7 +90,7 @@ func (a *api) ended(r *http.Request, f *facts, rec *recorder) {
 		level = zerolog.InfoLevel
 	}
 	a.cfg.Log.WithLevel(level).Str("method", r.Method).Str("path", loggedPath(r.URL.Path)).Int("status", answer.Status).
-		Dur("took", answer.Took).Int64("bytes", answer.Bytes).Str("peer", r.RemoteAddr).Str("request_id", f.id).Msg("request")
+		Dur("took_ms", answer.Took).Int64("bytes", answer.Bytes).Str("peer", r.RemoteAddr).Str("request_id", f.id).Msg("request")
 }
 
 // loggedPath is a path as it may stand in the log: whoever knows the name of a long-poll transport can use it.

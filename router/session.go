@@ -161,12 +161,12 @@ func (s *session) logEnd(cause error, lasted time.Duration) {
 	_, violation := errors.AsType[*wampcore.ProtocolError](cause)
 	switch {
 	case violation:
-		s.log(zerolog.WarnLevel).Err(cause).Dur("for", lasted).Msg("session broke the protocol")
+		s.log(zerolog.WarnLevel).Err(cause).Dur("for_ms", lasted).Msg("session broke the protocol")
 	case errors.Is(cause, errSlow):
-		s.log(zerolog.WarnLevel).Dur("for", lasted).Msg("session ended as slow")
+		s.log(zerolog.WarnLevel).Dur("for_ms", lasted).Msg("session ended as slow")
 	case errors.Is(cause, errGoodbye), errors.Is(cause, io.EOF), errors.Is(cause, wampcore.ErrClosed):
-		s.log(zerolog.InfoLevel).Dur("for", lasted).Msg("session left")
+		s.log(zerolog.InfoLevel).Dur("for_ms", lasted).Msg("session left")
 	default:
-		s.log(zerolog.InfoLevel).AnErr("cause", cause).Dur("for", lasted).Msg("session left")
+		s.log(zerolog.InfoLevel).AnErr("cause", cause).Dur("for_ms", lasted).Msg("session left")
 	}
 }

@@ -25,7 +25,7 @@ type drainage struct {
 func (g *gateway) drain() {
 	defer close(g.drained.done)
 	g.life.advance(draining)
-	g.log.Info().Dur("window", g.cfg.DrainWindow).Msg("draining")
+	g.log.Info().Dur("window_ms", g.cfg.DrainWindow).Msg("draining")
 	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.DrainWindow+g.cfg.lastWords())
 	defer cancel()
 	ending := make(chan struct{})
