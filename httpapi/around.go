@@ -20,16 +20,18 @@ func (a *api) around(next http.Handler) http.Handler {
 	answer := a.answering(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !staysWith(r) {
-			answer(w, r)
+			answer(w, r, nil)
 		} else if k := apart(w, r, answer); k != nil {
 			<-k.over
 		}
 	})
 }
 
-// answering returns what answers a request. It returns what of the answer goes on.
-func (a *api) answering(next http.Handler) func(http.ResponseWriter, *http.Request) *writerSink {
-	return func(w http.ResponseWriter, r *http.Request) *writerSink {
+// answering is what answers a request. It says what of the answer goes on, also where it panics.
+type answering func(w http.ResponseWriter, r *http.Request, goesOn **writerSink)
+
+func (a *api) answering(next http.Handler) answering {
+	return func(w http.ResponseWriter, r *http.Request, goesOn **writerSink) {
 		facts := &facts{Context: r.Context(), rec: recorder{ResponseWriter: w}, id: r.Header.Get("X-Request-Id"), began: time.Now()}
 		if !sane(facts.id) {
 			facts.id = newRequestID()
@@ -47,32 +49,37 @@ func (a *api) answering(next http.Handler) func(http.ResponseWriter, *http.Reque
 		rec := &facts.rec
 		a.boundUnread(rec, r)
 		defer a.ended(r, facts, rec)
-		defer func() {
-			if v := recover(); v != nil {
-				if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-					panic(v) // net/http's own way to cut an answer
-				}
-				a.cfg.Log.Error().Interface("panic", v).Bytes("stack", debug.Stack()).Str("request_id", facts.id).Msg("request panicked")
-				if rec.status == 0 {
-					newProblem(http.StatusInternalServerError, "internal error").write(rec, r)
-				}
-			}
-			a.boundUnread(rec, r)
-		}()
+		defer a.rescue(r, facts, goesOn)
 		if !a.hostAllowed(r.Host) {
 			a.refused[refusedHost].Add(1)
 			newProblem(http.StatusMisdirectedRequest,
 				"the host "+r.Host+" is not one that this gateway answers for; name it in WAMPGATE_HOSTS").write(rec, r)
-			return nil
+			return
 		}
 		if p := tooLarge(r); p != nil {
 			a.refused[refusedHeaders].Add(1)
 			p.write(rec, r)
-			return nil
+			return
 		}
 		next.ServeHTTP(rec, r)
-		return facts.goesOn
 	}
+}
+
+// rescue has a panic cost one request only. It is deferred.
+func (a *api) rescue(r *http.Request, f *facts, goesOn **writerSink) {
+	if goesOn != nil {
+		*goesOn = f.goesOn
+	}
+	if v := recover(); v != nil {
+		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			panic(v) // net/http's own way to cut an answer
+		}
+		a.cfg.Log.Error().Interface("panic", v).Bytes("stack", debug.Stack()).Str("request_id", f.id).Msg("request panicked")
+		if f.rec.status == 0 {
+			newProblem(http.StatusInternalServerError, "internal error").write(&f.rec, r)
+		}
+	}
+	a.boundUnread(&f.rec, r)
 }
 
 // staysWith reports whether net/http's goroutine will have to stay with a request's stream.
@@ -82,7 +89,7 @@ func staysWith(r *http.Request) bool {
 
 // apart has a request answered on another goroutine, and panics as that does. It returns what net/http's goroutine has to stay with: what that
 // uses of its stack is not given back meanwhile. The smallest is enough for what is done here and by whoever waits for one channel.
-func apart(w http.ResponseWriter, r *http.Request, answer func(http.ResponseWriter, *http.Request) *writerSink) *writerSink {
+func apart(w http.ResponseWriter, r *http.Request, answer answering) *writerSink {
 	p := &part{answered: make(chan any, 1)}
 	go p.serve(w, r, answer)
 	if panicked := <-p.answered; panicked != nil {
@@ -97,19 +104,18 @@ type part struct {
 	goesOn   *writerSink
 }
 
-func (p *part) serve(w http.ResponseWriter, r *http.Request, answer func(http.ResponseWriter, *http.Request) *writerSink) {
-	defer func() { p.answered <- recover() }()
-	if p.goesOn = answer(w, r); p.goesOn != nil {
+func (p *part) serve(w http.ResponseWriter, r *http.Request, answer answering) {
+	defer func() {
+		panicked := recover()
+		if panicked != nil && p.goesOn != nil { // nobody would wait for it
+			p.goesOn.hungUp()
+			<-p.goesOn.over
+		}
+		p.answered <- panicked
+	}()
+	answer(w, r, &p.goesOn)
+	if p.goesOn != nil {
 		context.AfterFunc(r.Context(), p.goesOn.hungUp)
-		forget(w, r)
-	}
-}
-
-// forget lets go of what net/http holds until the answer is over, and over HTTP/2 does not look at any more: its headers are written.
-func forget(w http.ResponseWriter, r *http.Request) {
-	clear(w.Header())
-	if r.ProtoMajor > 1 {
-		r.URL, r.Header, r.RequestURI, r.Host = nil, nil, "", ""
 	}
 }
 

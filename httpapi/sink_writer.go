@@ -15,7 +15,7 @@ import (
 // writerSink is an answer that net/http writes: over HTTP/2, TLS, or where connections cannot be taken over. What there is to write is
 // written on goroutines that end with it, so that an idle stream has net/http's alone, on the smallest stack that there is.
 type writerSink struct {
-	w       http.ResponseWriter // net/http's own
+	w       http.ResponseWriter
 	stream  *bridge.Stream
 	timeout time.Duration
 	over    chan struct{} // closed when the stream is over
@@ -26,24 +26,23 @@ type writerSink struct {
 	writing bool
 	full    bool // Send has said that it has enough
 	cut     bool // nothing more is written
-	ended   bool // w is net/http's again
+	ended   bool // the handler has returned
 }
 
 func (a *api) newWriterSink(w http.ResponseWriter, s *bridge.Stream, f framing) *writerSink {
-	streamHeaders(w.Header(), f.format)
+	h := w.Header()
+	streamHeaders(h, f.format)
+	h.Set("X-Request-Id", h.Get("X-Request-Id")) // net/http holds the headers until the answer is over: not all facts with them
 	w.WriteHeader(http.StatusOK)
-	return &writerSink{w: unwrapped(w), stream: s, timeout: a.cfg.WriteTimeout, over: make(chan struct{})}
+	return &writerSink{w: recorded(w), stream: s, timeout: a.cfg.WriteTimeout, over: make(chan struct{})}
 }
 
-// unwrapped returns the writer under all others. What is written to it is not seen by them.
-func unwrapped(w http.ResponseWriter) http.ResponseWriter {
-	for {
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return w
-		}
-		w = u.Unwrap()
+// recorded returns what a recorder writes to: what goes on is not recorded.
+func recorded(w http.ResponseWriter) http.ResponseWriter {
+	if rec, ok := w.(*recorder); ok {
+		return rec.ResponseWriter
 	}
+	return w
 }
 
 // maxUnsent is how much may wait to be written before a sink has enough.
@@ -140,7 +139,7 @@ func (k *writerSink) Cut() {
 // hungUp is called when the reader is gone.
 func (k *writerSink) hungUp() { k.stream.End(fmt.Errorf("%w: %w", bridge.ErrHungUp, context.Canceled)) }
 
-// end gives net/http its writer back.
+// end has the handler return.
 func (k *writerSink) end() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

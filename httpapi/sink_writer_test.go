@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-chi/chi/v5/middleware"
+
 	"github.com/wampgate/wampgate/bridge"
 	"github.com/wampgate/wampgate/httpapi"
 )
@@ -112,6 +114,61 @@ func TestStreamOverHTTP2HasItsLastWords(t *testing.T) {
 			t.Errorf("got %q, %v", rest, err)
 		}
 	}
+}
+
+func TestStreamOverHTTP2GoesThroughWhatIsAroundTheHandler(t *testing.T) {
+	f := newFace(t, quiet)
+	around := make(chan string, 1)
+	compressed := middleware.Compress(5, "text/event-stream")(f.handler)
+	srv := newServerH2C(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() { around <- r.URL.Path + " " + r.Header.Get("Accept") + " " + w.Header().Get("Content-Type") }()
+		compressed.ServeHTTP(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	tr := &http.Transport{Protocols: new(http.Protocols)} // asks for gzip, and inflates
+	tr.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(tr.CloseIdleConnections)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/v1/subscribe/com.example.a", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	res, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	in := bufio.NewReader(res.Body)
+	begin(t, in)
+	f.do(t, http.MethodPost, "/v1/publish/com.example.a", `{"args":[1]}`)
+	wait(t, in, 1)
+	if err := f.bridge.Withdraw(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-around; !res.Uncompressed || got != "/v1/subscribe/com.example.a text/event-stream text/event-stream" {
+		t.Errorf("got %q, %v", got, res.Header)
+	}
+}
+
+// failing panics when a stream has begun.
+type failing struct{}
+
+func (failing) Begin(r *http.Request) *http.Request { return r }
+
+func (failing) End(_ *http.Request, answer httpapi.Answer) {
+	if answer.Stream {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func TestStreamOverHTTP2EndsWhenItsHandlerPanics(t *testing.T) {
+	f := newFace(t, quiet, func(c *httpapi.Config) { c.Observer = failing{} })
+	res := overHTTP2(t, f)(t.Context(), "/v1/subscribe/com.example.a")
+	if _, err := io.ReadAll(res); err == nil {
+		t.Error("the reader was told that it has everything")
+	}
+	ended(t, f, "its handler panicked", func(s bridge.StreamStats) bool { return s.HungUp == 1 && s.Open == 0 })
+	f.do(t, http.MethodPost, "/v1/publish/com.example.a", `{"args":[1]}`)
 }
 
 func TestStreamOverHTTP2IsRefusedAsAnyRequest(t *testing.T) {
