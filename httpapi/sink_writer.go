@@ -109,9 +109,15 @@ func (k *writerSink) drain() {
 	}
 }
 
-func (k *writerSink) write(b []byte) error {
+// write writes within the time for it. A writer of the program's own that panics costs one stream only, as it would on net/http's goroutine.
+func (k *writerSink) write(b []byte) (err error) {
 	late := cutAfter(k.timeout, k)
 	defer late.stop()
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the writer panicked: %v", v)
+		}
+	}()
 	if _, err := k.w.Write(b); err != nil {
 		return err
 	}

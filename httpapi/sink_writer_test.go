@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -18,7 +19,12 @@ import (
 // overHTTP2 returns what sends requests that share a connection, without TLS.
 func overHTTP2(t *testing.T, f *face) func(ctx context.Context, path string) answer {
 	t.Helper()
-	srv := newServerH2C(f.handler)
+	return toHTTP2(t, f.handler)
+}
+
+func toHTTP2(t *testing.T, h http.Handler) func(ctx context.Context, path string) answer {
+	t.Helper()
+	srv := newServerH2C(h)
 	t.Cleanup(srv.Close)
 	tr := &http.Transport{Protocols: new(http.Protocols)}
 	tr.Protocols.SetUnencryptedHTTP2(true)
@@ -120,34 +126,44 @@ func TestStreamOverHTTP2GoesThroughWhatIsAroundTheHandler(t *testing.T) {
 	f := newFace(t, quiet)
 	around := make(chan string, 1)
 	compressed := middleware.Compress(5, "text/event-stream")(f.handler)
-	srv := newServerH2C(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() { around <- r.URL.Path + " " + r.Header.Get("Accept") + " " + w.Header().Get("Content-Type") }()
+	get := toHTTP2(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			around <- r.URL.Path + " " + w.Header().Get("Content-Type") + " " + w.Header().Get("Content-Encoding")
+		}()
 		compressed.ServeHTTP(w, r)
 	}))
-	t.Cleanup(srv.Close)
-	tr := &http.Transport{Protocols: new(http.Protocols)} // asks for gzip, and inflates
-	tr.Protocols.SetUnencryptedHTTP2(true)
-	t.Cleanup(tr.CloseIdleConnections)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/v1/subscribe/com.example.a", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Accept", "text/event-stream")
-	res, err := tr.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	in := bufio.NewReader(res.Body)
-	begin(t, in)
+	in := streaming(t, get(t.Context(), "/v1/subscribe/com.example.a")) // it asks for gzip, and inflates
 	f.do(t, http.MethodPost, "/v1/publish/com.example.a", `{"args":[1]}`)
 	wait(t, in, 1)
 	if err := f.bridge.Withdraw(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	if got := <-around; !res.Uncompressed || got != "/v1/subscribe/com.example.a text/event-stream text/event-stream" {
-		t.Errorf("got %q, %v", got, res.Header)
+	if got := <-around; got != "/v1/subscribe/com.example.a text/event-stream gzip" {
+		t.Errorf("got %q", got)
 	}
+}
+
+// broken is a writer that panics at an event.
+type broken struct{ http.ResponseWriter }
+
+func (b broken) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(`"args":[1]`)) {
+		panic("broken")
+	}
+	return b.ResponseWriter.Write(p)
+}
+
+func (b broken) Unwrap() http.ResponseWriter { return b.ResponseWriter }
+
+func TestStreamOverHTTP2EndsWhenItsWriterPanics(t *testing.T) {
+	f := newFace(t, quiet)
+	get := toHTTP2(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.handler.ServeHTTP(broken{w}, r) }))
+	in := streaming(t, get(t.Context(), "/v1/subscribe/com.example.a"))
+	f.do(t, http.MethodPost, "/v1/publish/com.example.a", `{"args":[1]}`)
+	if _, err := io.ReadAll(in); err == nil {
+		t.Error("the reader was told that it has everything")
+	}
+	ended(t, f, "its writer panicked", func(s bridge.StreamStats) bool { return s.HungUp == 1 && s.Open == 0 })
 }
 
 // failing panics when a stream has begun.
