@@ -19,19 +19,23 @@ import (
 func (a *api) around(next http.Handler) http.Handler {
 	answer := a.answering(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !staysWith(r) {
-			answer(w, r, nil)
-		} else if k := apart(w, r, answer); k != nil {
+		var k *writerSink
+		if staysWith(r) {
+			k = apart(w, r, answer)
+		} else if k = answer(w, r); k != nil {
+			context.AfterFunc(r.Context(), k.hungUp)
+		}
+		if k != nil {
 			<-k.over
 		}
 	})
 }
 
-// answering is what answers a request. It says what of the answer goes on, also where it panics.
-type answering func(w http.ResponseWriter, r *http.Request, goesOn **writerSink)
+// answering is what answers a request. It returns what of the answer goes on: the handler has to stay until that is over.
+type answering func(w http.ResponseWriter, r *http.Request) *writerSink
 
 func (a *api) answering(next http.Handler) answering {
-	return func(w http.ResponseWriter, r *http.Request, goesOn **writerSink) {
+	return func(w http.ResponseWriter, r *http.Request) (goesOn *writerSink) {
 		facts := &facts{Context: r.Context(), rec: recorder{ResponseWriter: w}, id: r.Header.Get("X-Request-Id"), began: time.Now()}
 		if !sane(facts.id) {
 			facts.id = newRequestID()
@@ -48,28 +52,27 @@ func (a *api) answering(next http.Handler) answering {
 		}
 		rec := &facts.rec
 		a.boundUnread(rec, r)
+		defer func() { goesOn = facts.settle(recover()) }()
 		defer a.ended(r, facts, rec)
-		defer a.rescue(r, facts, goesOn)
+		defer a.rescue(r, facts)
 		if !a.hostAllowed(r.Host) {
 			a.refused[refusedHost].Add(1)
 			newProblem(http.StatusMisdirectedRequest,
 				"the host "+r.Host+" is not one that this gateway answers for; name it in WAMPGATE_HOSTS").write(rec, r)
-			return
+			return nil
 		}
 		if p := tooLarge(r); p != nil {
 			a.refused[refusedHeaders].Add(1)
 			p.write(rec, r)
-			return
+			return nil
 		}
 		next.ServeHTTP(rec, r)
+		return nil // but what the facts say goes on
 	}
 }
 
 // rescue has a panic cost one request only. It is deferred.
-func (a *api) rescue(r *http.Request, f *facts, goesOn **writerSink) {
-	if goesOn != nil {
-		*goesOn = f.goesOn
-	}
+func (a *api) rescue(r *http.Request, f *facts) {
 	if v := recover(); v != nil {
 		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(v) // net/http's own way to cut an answer
@@ -79,7 +82,21 @@ func (a *api) rescue(r *http.Request, f *facts, goesOn **writerSink) {
 			newProblem(http.StatusInternalServerError, "internal error").write(&f.rec, r)
 		}
 	}
-	a.boundUnread(&f.rec, r)
+	if f.goesOn == nil { // else net/http waits for the reader to go
+		a.boundUnread(&f.rec, r)
+	}
+}
+
+// settle returns what goes on. After a panic nothing does: nobody would wait for it.
+func (f *facts) settle(panicked any) *writerSink {
+	if panicked == nil {
+		return f.goesOn
+	}
+	if f.goesOn != nil {
+		f.goesOn.hungUp()
+		<-f.goesOn.over
+	}
+	panic(panicked)
 }
 
 // staysWith reports whether net/http's goroutine will have to stay with a request's stream.
@@ -105,16 +122,8 @@ type part struct {
 }
 
 func (p *part) serve(w http.ResponseWriter, r *http.Request, answer answering) {
-	defer func() {
-		panicked := recover()
-		if panicked != nil && p.goesOn != nil { // nobody would wait for it
-			p.goesOn.hungUp()
-			<-p.goesOn.over
-		}
-		p.answered <- panicked
-	}()
-	answer(w, r, &p.goesOn)
-	if p.goesOn != nil {
+	defer func() { p.answered <- recover() }()
+	if p.goesOn = answer(w, r); p.goesOn != nil {
 		context.AfterFunc(r.Context(), p.goesOn.hungUp)
 	}
 }

@@ -92,11 +92,15 @@ func (k *writerSink) drain() {
 		k.mu.Lock()
 		out, full := k.out, k.full
 		k.out, k.full = nil, false
-		if k.writing = out != nil && !k.cut; !k.writing {
-			k.mu.Unlock()
+		k.writing = out != nil && !k.cut
+		goOn, cut := k.writing, k.cut
+		k.mu.Unlock()
+		if cut {
+			k.stream.End(fmt.Errorf("%w: %w", bridge.ErrHungUp, errCut))
+		}
+		if !goOn {
 			return
 		}
-		k.mu.Unlock()
 		err := k.write(out.Bytes())
 		releaseUnsent(out)
 		switch {
@@ -145,8 +149,9 @@ func (k *writerSink) Cut() {
 // hungUp is called when the reader is gone.
 func (k *writerSink) hungUp() { k.stream.End(fmt.Errorf("%w: %w", bridge.ErrHungUp, context.Canceled)) }
 
-// end has the handler return.
+// end has the handler return, when nobody writes any more.
 func (k *writerSink) end() {
+	k.work.Wait()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.ended = true

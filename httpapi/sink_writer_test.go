@@ -6,7 +6,9 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -104,6 +106,97 @@ func TestStreamOverHTTP2IsCutWhenItsReaderStopsAndOthersGoOn(t *testing.T) {
 	}
 	f.do(t, http.MethodPost, "/v1/publish/com.example.a", body)
 	wait(t, reads, 1)
+}
+
+// TestStreamWithABodyGoesOn is of a request whose connection is not taken over, since something of it is still to come.
+func TestStreamWithABodyGoesOn(t *testing.T) {
+	for name, serve := range map[string]func(http.Handler) *httptest.Server{"HTTP/1.1": httptest.NewServer, "TLS": httptest.NewTLSServer} {
+		t.Run(name, func(t *testing.T) {
+			f := newFace(t, quiet, func(c *httpapi.Config) { c.UnreadTimeout = 50 * time.Millisecond })
+			srv := serve(f.handler)
+			defer srv.Close()
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL+"/v1/subscribe/com.example.a", strings.NewReader("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := srv.Client().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = res.Body.Close() }()
+			in := bufio.NewReader(res.Body)
+			begin(t, in)
+			<-time.NewTimer(150 * time.Millisecond).C // more than the time for the body
+			for range 10 {
+				f.do(t, http.MethodPost, "/v1/publish/com.example.a", `{"args":[1]}`)
+				wait(t, in, 1)
+			}
+			leave()
+			ended(t, f, "the reader is gone", func(s bridge.StreamStats) bool { return s.Open == 0 })
+		})
+	}
+}
+
+// TestReadersThatHangUpWhileEventsAreWritten leaves nobody who writes behind the handler's end.
+func TestReadersThatHangUpWhileEventsAreWritten(t *testing.T) {
+	for name, serve := range map[string]func(http.Handler) *httptest.Server{"HTTP/2": newServerH2C, "TLS": httptest.NewTLSServer} {
+		t.Run(name, func(t *testing.T) {
+			f := newFace(t, quiet, largeBodies)
+			srv := serve(f.handler)
+			defer srv.Close()
+			hc := srv.Client()
+			if name == "HTTP/2" {
+				tr := &http.Transport{Protocols: new(http.Protocols)}
+				tr.Protocols.SetUnencryptedHTTP2(true)
+				defer tr.CloseIdleConnections()
+				hc = &http.Client{Transport: tr}
+			}
+			var readers, publishers sync.WaitGroup
+			over := make(chan struct{})
+			publishers.Go(func() {
+				body := `{"args":["` + strings.Repeat("x", 3000) + `"]}`
+				for {
+					select {
+					case <-over:
+						return
+					default:
+						f.do(t, http.MethodPost, "/v1/publish/com.example.a", body)
+					}
+				}
+			})
+			for range 4 {
+				readers.Go(func() {
+					for range 50 {
+						hangUpAtAnEvent(t, hc, srv.URL+"/v1/subscribe/com.example.a")
+					}
+				})
+			}
+			readers.Wait()
+			close(over)
+			publishers.Wait()
+			ended(t, f, "all are gone", func(s bridge.StreamStats) bool { return s.Open == 0 && s.HungUp == 200 })
+		})
+	}
+}
+
+func hangUpAtAnEvent(t *testing.T, hc *http.Client, url string) {
+	t.Helper()
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	res, err := hc.Do(req)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer func() { _ = res.Body.Close() }()
+	wait(t, bufio.NewReaderSize(res.Body, 1<<20), 1)
 }
 
 func TestStreamOverHTTP2HasItsLastWords(t *testing.T) {

@@ -108,8 +108,11 @@ func (r Raw) Decode(into any) error {
 	return decodeMsgpack(Payload{Encoding: r.Encoding, Args: r.Bytes}.Transcode(MessagePack).Args, into)
 }
 
-// coders take more memory than what they mostly code. One that has failed is not used again.
+// Coders take more memory than what they mostly code, so they are used again, but for those that have failed. One that waits for that may hold what it
+// coded last, which therefore is not large.
 var encoders, decoders sync.Pool //nolint:gochecknoglobals // pools are shared
+
+const maxHeld = 16 << 10
 
 func encodeMsgpack(v any) (b []byte, err error) {
 	enc, ok := encoders.Get().(*codec.Encoder)
@@ -121,8 +124,10 @@ func encodeMsgpack(v any) (b []byte, err error) {
 	if err := enc.Encode(v); err != nil {
 		return nil, err
 	}
-	enc.ResetBytes(new([]byte)) // it keeps nothing
-	encoders.Put(enc)
+	if len(b) <= maxHeld {
+		enc.ResetBytes(new([]byte))
+		encoders.Put(enc)
+	}
 	return b, nil
 }
 
@@ -136,8 +141,10 @@ func decodeMsgpack(b []byte, into any) error {
 	if err := dec.Decode(into); err != nil {
 		return fmt.Errorf("decode %T: %w", into, err)
 	}
-	dec.ResetBytes(nil) // it keeps nothing
-	decoders.Put(dec)
+	if len(b) <= maxHeld {
+		dec.ResetBytes(nil)
+		decoders.Put(dec)
+	}
 	return nil
 }
 

@@ -117,7 +117,7 @@ func httpFamilies() []family {
 		requestsTotal,
 		requestDuration,
 		{
-			"http_requests_in_flight", gauge, "HTTP requests that are being answered, streams among them.", nil,
+			"http_requests_in_flight", gauge, "HTTP requests that are being answered. Event streams that have begun are not among them: wampgate_streams counts those.", nil,
 			func(s *snapshot, emit emit) { emit(float64(s.inFlight)) },
 		},
 		operationDuration,
