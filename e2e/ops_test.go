@@ -545,9 +545,23 @@ func TestGatewayOutlivesWhoReadsItsLog(t *testing.T) {
 	}
 }
 
+// waitUntilServed waits for the operations address: it is listened on after the others.
+func waitUntilServed(t *testing.T, address string) {
+	t.Helper()
+	waitFor(t, func() bool {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			return false
+		}
+		_ = c.Close()
+		return true
+	})
+}
+
 func TestThoseWhoDoNotReadTheMetricsAreCut(t *testing.T) {
 	address := freeAddress(t)
 	serve(t, 1, "WAMPGATE_OPS_ADDR="+address)
+	waitUntilServed(t, address)
 	const stalled = 8
 	cut := make(chan error, stalled)
 	for range stalled {
@@ -578,6 +592,7 @@ func TestThoseWhoDoNotReadTheMetricsAreCut(t *testing.T) {
 func TestOneAddressDoesNotTakeAllConnectionsOfTheOperators(t *testing.T) {
 	address := freeAddress(t)
 	serve(t, 1, "WAMPGATE_OPS_ADDR="+address, "WAMPGATE_HELLO_TIMEOUT=10m")
+	waitUntilServed(t, address)
 	all := make([]net.Conn, 0, 150)
 	for range 150 {
 		c, err := net.Dial("tcp", address)
