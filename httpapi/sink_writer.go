@@ -48,7 +48,7 @@ func recorded(w http.ResponseWriter) http.ResponseWriter {
 // maxUnsent is how much may wait to be written before a sink has enough.
 const maxUnsent = 64 << 10
 
-// unsent are buffers of what is to be written. A stream has one for as long as it is.
+// unsent are buffers of what is to be written. A stream has one while there is any.
 var unsent = sync.Pool{New: func() any { return new(bytes.Buffer) }} //nolint:gochecknoglobals // pools are shared
 
 func newUnsent() *bytes.Buffer {
