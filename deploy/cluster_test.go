@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -56,7 +57,7 @@ type cluster struct {
 }
 
 // taken are the kinds that the cluster takes, by their names in paths.
-var taken = map[string]schema.GroupVersionKind{
+var taken = map[string]schema.GroupVersionKind{ //nolint:gochecknoglobals // a constant table
 	"secrets":     corev1.SchemeGroupVersion.WithKind("Secret"),
 	"configmaps":  corev1.SchemeGroupVersion.WithKind("ConfigMap"),
 	"services":    corev1.SchemeGroupVersion.WithKind("Service"),
@@ -64,7 +65,7 @@ var taken = map[string]schema.GroupVersionKind{
 }
 
 // strict refuses fields that there are not, and those that are there twice.
-var strict = serializer.NewCodecFactory(legacyscheme.Scheme, serializer.EnableStrict)
+var strict = serializer.NewCodecFactory(legacyscheme.Scheme, serializer.EnableStrict) //nolint:gochecknoglobals // a constant
 
 func newCluster(tb testing.TB) *cluster {
 	tb.Helper()
@@ -249,7 +250,7 @@ func (c *cluster) apply(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.objects[r.URL.Path] != nil || nameOf(o) != r.PathValue("name") {
-		c.refuse(w, apierrors.NewConflict(schema.GroupResource{Resource: r.PathValue("resource")}, nameOf(o), fmt.Errorf("the stand-in merges nothing")))
+		c.refuse(w, apierrors.NewConflict(schema.GroupResource{Resource: r.PathValue("resource")}, nameOf(o), errors.New("the stand-in merges nothing")))
 		return
 	}
 	c.objects[r.URL.Path] = o

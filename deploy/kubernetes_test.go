@@ -164,6 +164,7 @@ func (o *objects) config(t *testing.T, name string) map[string]string {
 
 // check has the gateway itself check the variables of its container, and the file that is mounted.
 func (o *objects) check(t *testing.T, program string) {
+	t.Helper()
 	c := o.gateway(t)
 	cmd := exec.CommandContext(t.Context(), program, "check-config")
 	cmd.Env = []string{}

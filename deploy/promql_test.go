@@ -24,7 +24,7 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
-var promQL = parser.NewParser(parser.Options{})
+var promQL = parser.NewParser(parser.Options{}) //nolint:gochecknoglobals // a constant
 
 // metrics are the labels of each metric that Prometheus has of a gateway.
 type metrics map[string][]string
@@ -102,7 +102,7 @@ func (m metrics) selected(t *testing.T, e *parser.VectorSelector) []string {
 		t.Errorf("%s: there is no metric %s", e, e.Name)
 	}
 	for _, matcher := range e.LabelMatchers {
-		if matcher.Name != labels.MetricName && !slices.Contains(has, matcher.Name) {
+		if matcher.Name != model.MetricNameLabel && !slices.Contains(has, matcher.Name) {
 			t.Errorf("%s: there is no label %s, but %q", e, matcher.Name, has)
 		}
 	}
@@ -236,7 +236,7 @@ func (s series) areOf(t *testing.T, m metrics) {
 			t.Fatalf("%s: %v", text, err)
 		}
 		for label := range name.Map() {
-			if label != labels.MetricName && !slices.Contains(m[name.Get(labels.MetricName)], label) {
+			if label != model.MetricNameLabel && !slices.Contains(m[name.Get(model.MetricNameLabel)], label) {
 				t.Errorf("%s: there is no label %s", text, label)
 			}
 		}
