@@ -299,11 +299,10 @@ func (r *rawSocket) woken(err error) error {
 	return errWoken
 }
 
-// Ready reports whether a whole frame is in the buffer.
+// Ready reports whether a whole message is in the buffer: behind a PING, Receive may have to wait.
 func (r *rawSocket) Ready() bool {
 	c := r.conn
-	return c.w-c.r >= rawHeader &&
-		c.w-c.r >= rawHeader+int(binary.BigEndian.Uint32(c.buf[c.r:])&0xffffff) && c.buf[c.r]&rawExtended == 0
+	return c.w-c.r >= rawHeader && c.buf[c.r] == rawMessage && c.w-c.r >= rawHeader+int(binary.BigEndian.Uint32(c.buf[c.r:]))
 }
 
 // Write frames messages and writes what the socket takes at once.

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -386,6 +387,34 @@ func TestPingsOfAPeerThatDoesNotReadDoNotPileUp(t *testing.T) {
 }
 
 // FuzzRawFrames sends anything: it may end the connection, no more.
+// Receive would wait for more behind a PING, while answers to what came before it are not flushed.
+func TestRawPingAloneIsNotReady(t *testing.T) {
+	s := serveRaw(t, "tcp", transport.Config{}, nil)
+	c, _ := s.bytesOf(t, "\x7f\xf1\x00\x00")
+	conn, err := s.accept(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := rawFrame(0, encoded(wampcore.JSON, event(3)))
+	for name, behind := range map[string][]byte{"a ping": rawFrame(1, []byte("ping")), "a pong": rawFrame(2, nil)} {
+		if _, err := c.Write(slices.Concat(message, behind)); err != nil {
+			t.Fatal(err)
+		}
+		receive(t, conn, wampcore.JSON)
+		if conn.Ready() {
+			t.Errorf("%s: ready, and there is no message", name)
+		}
+		if _, err := c.Write(slices.Concat(message, message)); err != nil {
+			t.Fatal(err)
+		}
+		receive(t, conn, wampcore.JSON)
+		if !conn.Ready() {
+			t.Errorf("%s: not ready, and there is a message", name)
+		}
+		receive(t, conn, wampcore.JSON)
+	}
+}
+
 func FuzzRawFrames(f *testing.F) {
 	f.Add(rawFrame(0, encoded(wampcore.JSON, event(50))))
 	f.Add(append(rawFrame(1, []byte("p")), rawFrame(0, encoded(wampcore.JSON, event(50)))...))
