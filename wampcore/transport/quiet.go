@@ -14,7 +14,8 @@ var quiet atomic.Bool //nolint:gochecknoglobals // what is told to the scheduler
 // of about a thousand. A program that is mostly idle then takes about half of the processor time for what it does: each time when it begins to do
 // something the scheduler's monitor would be woken, and look every 20 microseconds what it does. The price is that a program that is quiet and then
 // computes on all of its processors for long, without a system call, is not preempted meanwhile. So this is for programs that do not, as the gateway;
-// it is to be called once, before there are any connections. It has an effect on Linux only.
+// it is to be called once, before there are any connections. It has an effect on Linux only, and on connections that are the net package's:
+// what a listener of the program's own makes of them is read and written by its methods.
 func ReadQuietly() { quiet.Store(true) }
 
 // quietConn is a connection that is read and written quietly, where there is a socket and that is wanted.

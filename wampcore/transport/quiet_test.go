@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 )
@@ -118,4 +119,106 @@ func TestQuietConnectionOfNoSocketIsReadPlainly(t *testing.T) {
 	if n, err := c.Read(make([]byte, 4)); n != 1 || err != nil || c.raw != nil {
 		t.Errorf("got %d, %v, %v", n, err, c.raw)
 	}
+}
+
+// turned is a program's own connection over a socket, which it does not hide: each octet is another one there.
+type turned struct{ *net.TCPConn }
+
+const turn = 0x55
+
+func (c turned) Read(b []byte) (int, error) {
+	n, err := c.TCPConn.Read(b)
+	for i := range b[:n] {
+		b[i] ^= turn
+	}
+	return n, err
+}
+
+func (c turned) Write(b []byte) (int, error) {
+	b = bytes.Clone(b)
+	for i := range b {
+		b[i] ^= turn
+	}
+	return c.TCPConn.Write(b)
+}
+
+type turnedListener struct{ net.Listener }
+
+func (l turnedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return turned{c.(*net.TCPConn)}, nil
+}
+
+func TestConnectionOfTheProgramsOwnIsReadAndWrittenByItsMethods(t *testing.T) {
+	was := quiet.Swap(true)
+	t.Cleanup(func() { quiet.Store(was) })
+	for name, bound := range map[string]func(net.Listener) net.Listener{
+		"as it is": func(l net.Listener) net.Listener { return l },
+		"bounded":  func(l net.Listener) net.Listener { return Limit(l, 0, 0) },
+		"shared":   func(l net.Listener) net.Listener { web, raw := Split(Limit(l, 0, 0)); serveNothing(t, web); return raw },
+	} {
+		t.Run(name, func(t *testing.T) {
+			tcp, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := bound(turnedListener{tcp})
+			t.Cleanup(func() { _ = l.Close() })
+			peer, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = peer.Close() })
+			_ = peer.SetDeadline(time.Now().Add(20 * time.Second))
+			out := turned{peer.(*net.TCPConn)}
+			if _, err := out.Write([]byte("\x7f\xf1\x00\x00")); err != nil {
+				t.Fatal(err)
+			}
+			nc, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := AcceptRaw(nc, Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = c.Close(0) })
+			if _, err := io.ReadFull(out, make([]byte, 4)); err != nil {
+				t.Fatal(err)
+			}
+			text := jsonOf(100)
+			frame := append(appendRawHeader(nil, rawMessage, len(text)), text...)
+			if _, err := out.Write(frame); err != nil {
+				t.Fatal(err)
+			}
+			m, err := c.Receive()
+			if err != nil {
+				t.Fatalf("reading: %v", err)
+			}
+			send(t, c, m)
+			got := make([]byte, len(frame))
+			if _, err := io.ReadFull(out, got); err != nil || !bytes.Equal(got, frame) {
+				t.Errorf("writing: %q, %v; want %q", got, err, frame)
+			}
+		})
+	}
+}
+
+// serveNothing reads what comes, as an http.Server would.
+func serveNothing(t *testing.T, l net.Listener) {
+	t.Helper()
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			work.Go(func() { _, _ = io.Copy(io.Discard, c) })
+		}
+	})
+	t.Cleanup(work.Wait)
 }

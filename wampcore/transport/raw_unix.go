@@ -10,15 +10,29 @@ import (
 
 // rawConn returns what reads and writes the socket directly, nil for a connection that is none.
 func rawConn(nc net.Conn) syscall.RawConn {
-	sc, ok := nc.(syscall.Conn)
-	if !ok {
+	if !isSocket(nc) {
 		return nil
 	}
-	raw, err := sc.SyscallConn()
+	raw, err := syscallConn(nc)
 	if err != nil {
 		return nil
 	}
 	return raw
+}
+
+// isSocket reports whether to read and write nc is to read and write its socket. A type that others have made may do more, though it has
+// SyscallConn: it does if a *net.TCPConn is embedded.
+func isSocket(nc net.Conn) bool {
+	switch c := nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	case *counted:
+		return isSocket(c.Conn)
+	case *sniffed:
+		return isSocket(c.Conn)
+	default:
+		return false
+	}
 }
 
 // rawDrop reads what nobody wants.
