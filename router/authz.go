@@ -286,6 +286,9 @@ func (s *session) rulesOf(p *policy) *rules {
 func (s *session) own() bool { return s.conn.identity != nil && s.conn.identity.own }
 
 func (s *session) remember(r *rules, q question, d Decision) {
+	if len(q.uri) > maxURIBytes {
+		return
+	}
 	if s.decidedBy != r || len(s.decisions) >= maxDecisions {
 		s.decidedBy, s.decisions = r, map[decisionKey]Decision{}
 	}

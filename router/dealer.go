@@ -33,6 +33,7 @@ type dealer struct {
 	lastID wampcore.ID
 	spare  []*invocation // memory to use again
 	open   int           // calls
+	kept   int           // bytes, of calls that may be routed again
 }
 
 // registration is a procedure, or a pattern of procedures, with the sessions that serve it.

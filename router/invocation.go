@@ -38,6 +38,7 @@ type more struct {
 	options wampcore.CallOptions
 	uri     wampcore.URI
 	payload wampcore.Payload // a copy
+	size    int              // that it counts in dealer.kept
 	tried   []*session
 }
 
@@ -125,9 +126,7 @@ func (d *dealer) offer(b *batch, inv *invocation, reg *registration, to callee, 
 	}
 	to.s.invocations[inv.id] = inv
 
-	if inv.more == nil && reg.invoke != wampcore.InvokeSingle && to.s.roles.Supports(wampcore.RoleCallee, wampcore.CallReroute) {
-		inv.more = &more{reg: reg, options: m.Options, uri: m.Procedure, payload: m.Payload.Clone()}
-	}
+	d.keep(inv, reg, m)
 	out := wampcore.NewInvocation()
 	out.Request, out.Registration, out.Payload = inv.id, reg.id, m.Payload.Take()
 	out.Details.ReceiveProgress = inv.progress
@@ -154,6 +153,30 @@ func (d *dealer) offer(b *batch, inv *invocation, reg *registration, to callee, 
 		inv.more.details = out.Details
 	}
 	b.send(to.s, out)
+}
+
+// maxKeptBytes bounds what a realm keeps of calls to route them again. The callees of those that do not fit are their last ones.
+const maxKeptBytes = 64 << 20
+
+// keep remembers a call whose callee may say that it cannot take it now.
+func (d *dealer) keep(inv *invocation, reg *registration, m *wampcore.Call) {
+	if inv.more != nil || reg.invoke == wampcore.InvokeSingle || !inv.callee.roles.Supports(wampcore.RoleCallee, wampcore.CallReroute) {
+		return
+	}
+	o := &m.Options
+	size := m.Payload.Size() + len(m.Procedure) + len(o.RKey) + len(o.RunMode) + o.Passthru.Size() + o.Custom.Size()
+	if d.kept+size > maxKeptBytes {
+		return
+	}
+	d.kept += size
+	inv.more = &more{reg: reg, options: *o, uri: m.Procedure, payload: m.Payload.Clone(), size: size}
+}
+
+// unkeep gives up what keep remembered.
+func (d *dealer) unkeep(inv *invocation) {
+	if inv.more != nil {
+		d.kept -= inv.more.size
+	}
 }
 
 // progresses reports whether a callee may be asked for progressive results. [RFC progressive call results] It has to
@@ -362,6 +385,7 @@ func (d *dealer) forget(inv *invocation) {
 	if inv.more != nil && inv.more.open {
 		inv.caller.leaveUnfinished(inv.request)
 	}
+	d.unkeep(inv)
 	inv.caller.rest()
 	inv.callee.rest()
 }

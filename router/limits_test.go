@@ -321,3 +321,30 @@ func TestQueuesOfAPrincipalAreBoundedByDefault(t *testing.T) {
 		}
 	})
 }
+
+func TestURIsThatAreKeptAreBounded(t *testing.T) {
+	r := newRouter(t)
+	p := peer(t, r)
+	for i, fits := range []bool{true, false} {
+		uri := wampcore.URI(strings.Repeat("x", 1024+i))
+		for j, m := range []wampcore.Message{
+			&wampcore.Subscribe{Topic: uri},
+			&wampcore.Subscribe{Topic: uri, Options: wampcore.SubscribeOptions{Match: wampcore.MatchPrefix}},
+			&wampcore.Register{Procedure: uri},
+			&wampcore.Call{Procedure: "wamp.reflect.define", Payload: args(fmt.Sprintf(`[%q,{"type":"topic"}]`, uri))},
+		} {
+			p.Send(m)
+			e, refused := mustReceive(t, p).(*wampcore.ErrorMsg)
+			if refused == fits || refused && e.URI != wampcore.ErrInvalidURI {
+				t.Errorf("%d bytes, %d: got %+v", len(uri), j, e)
+			}
+		}
+		stranger := wamptest.New(t, r.Dial())
+		stranger.Send(&wampcore.Hello{Realm: uri, Details: wampcore.HelloDetails{Roles: allFeatures()}})
+		want := wampcore.ErrInvalidURI
+		if fits {
+			want = wampcore.ErrNoSuchRealm
+		}
+		expectAbort(t, stranger, want)
+	}
+}

@@ -70,7 +70,7 @@ func (p *Permission) validate() error {
 	switch {
 	case p.Match > wampcore.MatchWildcard:
 		return fmt.Errorf("the permission for %q has a matching policy that there is not", p.URI)
-	case !p.URI.ValidPattern(p.Match, false) || tooDeep(p.URI, p.Match):
+	case !p.URI.ValidPattern(p.Match, false) || oversized(p.URI, p.Match):
 		return fmt.Errorf("%q cannot be matched by %s", p.URI, p.Match)
 	case p.Allow&^AllActions != 0:
 		return fmt.Errorf("the permission for %q allows actions that there are not", p.URI)

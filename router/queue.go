@@ -6,7 +6,7 @@ import (
 	"github.com/wampgate/wampgate/wampcore"
 )
 
-// messageOverhead is what a queued message counts beside its payload, in bytes.
+// messageOverhead is what a queued message counts beside what peers have put into it, in bytes.
 const messageOverhead = 64
 
 // queue is what waits to be written to one connection. Anyone may put, nobody blocks; one goroutine at a time writes.
@@ -166,19 +166,29 @@ func (q *queue) wait() {
 	}
 }
 
+// messageSize is what a message counts while it is queued: all of it that peers have a say in.
 func messageSize(m wampcore.Message) int {
+	n := messageOverhead
 	switch m := m.(type) {
 	case *wampcore.Event:
-		return m.Payload.Size() + messageOverhead
+		n += m.Payload.Size() + eventSize(&m.Details)
 	case *wampcore.Invocation:
-		return m.Payload.Size() + messageOverhead
+		d := &m.Details
+		n += m.Payload.Size() + len(d.Procedure) + len(d.CallerAuthID) + len(d.CallerAuthRole) + d.Passthru.Size() + d.Custom.Size()
 	case *wampcore.Result:
-		return m.Payload.Size() + messageOverhead
+		n += m.Payload.Size() + m.Details.Passthru.Size() + m.Details.Custom.Size()
 	case *wampcore.ErrorMsg:
-		return m.Payload.Size() + messageOverhead
-	default:
-		return messageOverhead
+		n += m.Payload.Size() + len(m.URI) + m.Details.Passthru.Size() + m.Details.Custom.Size()
+	case *wampcore.Unsubscribed:
+		n += len(m.Details.Reason)
+	case *wampcore.Unregistered:
+		n += len(m.Details.Reason)
 	}
+	return n
+}
+
+func eventSize(d *wampcore.EventDetails) int {
+	return len(d.Topic) + len(d.PublisherAuthID) + len(d.PublisherAuthRole) + d.Passthru.Size() + d.Custom.Size()
 }
 
 // batch is a list of the connections that its owner has queued messages for and has to flush, once no lock is held.

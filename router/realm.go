@@ -143,7 +143,7 @@ func (r *realm) announce(b *batch, topic wampcore.URI, args func() []any) {
 }
 
 func (r *realm) subscribe(b *batch, s *session, m *wampcore.Subscribe) error {
-	if !m.Topic.ValidPattern(m.Options.Match, r.strict.Load()) || tooDeep(m.Topic, m.Options.Match) {
+	if !m.Topic.ValidPattern(m.Options.Match, r.strict.Load()) || oversized(m.Topic, m.Options.Match) {
 		return invalidURI("topic", m.Topic)
 	}
 	if err := s.enter(b, question{ActionSubscribe, m.Topic, m.Options.Match, m}); err != nil {
@@ -154,11 +154,15 @@ func (r *realm) subscribe(b *batch, s *session, m *wampcore.Subscribe) error {
 	return nil
 }
 
-// maxComponents bounds a wildcard pattern, and so the depth of the tree it goes into.
-const maxComponents = 64
+// maxURIBytes bounds the URIs that are kept, of which a session may have many. maxComponents bounds a wildcard pattern, and so the
+// depth of the tree it goes into.
+const (
+	maxURIBytes   = 1 << 10
+	maxComponents = 64
+)
 
-func tooDeep(uri wampcore.URI, match wampcore.Match) bool {
-	return match == wampcore.MatchWildcard && strings.Count(string(uri), ".") >= maxComponents
+func oversized(uri wampcore.URI, match wampcore.Match) bool {
+	return len(uri) > maxURIBytes || match == wampcore.MatchWildcard && strings.Count(string(uri), ".") >= maxComponents
 }
 
 func (r *realm) unsubscribe(b *batch, s *session, m *wampcore.Unsubscribe) error {
@@ -169,7 +173,7 @@ func (r *realm) unsubscribe(b *batch, s *session, m *wampcore.Unsubscribe) error
 
 func (r *realm) register(b *batch, s *session, m *wampcore.Register) error {
 	if !m.Procedure.ValidPattern(m.Options.Match, r.strict.Load()) || m.Procedure.Reserved() ||
-		tooDeep(m.Procedure, m.Options.Match) {
+		oversized(m.Procedure, m.Options.Match) {
 		return invalidURI("procedure", m.Procedure)
 	}
 	if err := s.enter(b, question{ActionRegister, m.Procedure, m.Options.Match, m}); err != nil {
@@ -373,7 +377,10 @@ func (s *session) fail(b *batch, m *wampcore.ErrorMsg) error {
 
 func invalidURI(what string, uri wampcore.URI) error {
 	msg := what + " is no valid URI"
-	if uri.Reserved() {
+	switch {
+	case len(uri) > maxURIBytes:
+		msg = what + " is longer than 1024 bytes"
+	case uri.Reserved():
 		msg = what + " is reserved: URIs that begin with wamp. belong to the router"
 	}
 	return &wampcore.Error{URI: wampcore.ErrInvalidURI, Message: msg}

@@ -86,8 +86,8 @@ var (
 
 // policy returns a realm's policy; an error is for ABORT, since there is no session yet to answer with ERROR.
 func (r *Router) policy(name wampcore.URI) (*policy, error) {
-	if !name.Valid(false) {
-		return nil, &wampcore.Error{URI: wampcore.ErrInvalidURI, Message: "the realm's name is no URI"}
+	if !name.Valid(false) || oversized(name, wampcore.MatchExact) {
+		return nil, &wampcore.Error{URI: wampcore.ErrInvalidURI, Message: "the realm's name is no URI, or longer than 1024 bytes"}
 	}
 	if p := r.policies.Load().of(name); p != nil {
 		return p, nil
@@ -399,7 +399,7 @@ func (o *OnDemand) validate(name wampcore.URI) error {
 	if o.Match != wampcore.MatchPrefix && o.Match != wampcore.MatchWildcard {
 		return fmt.Errorf("the template %q matches by prefix or wildcard", name)
 	}
-	if !name.ValidPattern(o.Match, false) || tooDeep(name, o.Match) {
+	if !name.ValidPattern(o.Match, false) || oversized(name, o.Match) {
 		return fmt.Errorf("%q cannot be matched by %s", name, o.Match)
 	}
 	return nil

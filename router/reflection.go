@@ -55,7 +55,7 @@ func reflectDefine(b *batch, caller *session, in wampcore.Payload) (reply, error
 	if err := in.DecodeArgs(&uri, &dict); err != nil || len(dict.Bytes) > maxDefinitionBytes {
 		return reply{}, errDefinition
 	}
-	if !uri.Valid(caller.realm.strict.Load()) || uri.Reserved() {
+	if !uri.Valid(caller.realm.strict.Load()) || uri.Reserved() || oversized(uri, wampcore.MatchExact) {
 		return reply{}, invalidURI("uri", uri)
 	}
 	var what *struct {

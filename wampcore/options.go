@@ -12,6 +12,15 @@ type Attribute struct {
 // Attributes are the implementation-specific attributes of one message, in the order they came.
 type Attributes []Attribute
 
+// Size returns how many bytes their keys and values have.
+func (as Attributes) Size() int {
+	n := 0
+	for _, a := range as {
+		n += len(a.Key) + len(a.Value.Bytes)
+	}
+	return n
+}
+
 // Match is how the URI of a subscription or a registration is compared.
 type Match uint8
 
@@ -63,6 +72,11 @@ type Passthru struct {
 	Serializer string
 	Cipher     string
 	KeyID      string
+}
+
+// Size returns how many bytes its values have.
+func (p *Passthru) Size() int {
+	return len(p.Scheme) + len(p.Serializer) + len(p.Cipher) + len(p.KeyID)
 }
 
 // HelloDetails are HELLO.Details.
