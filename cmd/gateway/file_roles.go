@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/wampgate/wampgate/router"
 	"github.com/wampgate/wampgate/wampcore"
@@ -55,7 +56,9 @@ func (r *roleSection) check(at place) {
 	for i, p := range r.Permissions {
 		at := at.in("permissions", i)
 		match := p.permission().Match
-		if !p.URI.ValidPattern(match, false) {
+		if strings.HasSuffix(string(p.URI), "*") || strings.Contains(string(p.URI), "*.") {
+			at.in("uri").bad("%q has a *, which stands for itself alone; want %s", string(p.URI), withoutStars(string(p.URI)))
+		} else if !p.URI.ValidPattern(match, false) {
 			at.in("uri").bad("%q is no URI to match by %s; want one such as com.example.get, or com.example. with match: prefix, or com..get with match: wildcard",
 				string(p.URI), match)
 		}
@@ -65,6 +68,14 @@ func (r *roleSection) check(at place) {
 		}
 		seen[key] = i
 	}
+}
+
+// withoutStars tells what was meant by a URI with stars: other routers take one at the end for a prefix.
+func withoutStars(uri string) string {
+	if rest := strings.TrimSuffix(uri, "*"); !strings.Contains(rest, "*") {
+		return fmt.Sprintf("%q with match: prefix", rest)
+	}
+	return fmt.Sprintf("%q with match: wildcard", strings.ReplaceAll(uri, "*", ""))
 }
 
 // role returns what the router is told.

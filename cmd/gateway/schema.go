@@ -194,6 +194,11 @@ func typeMistake(k *kind.Type, about map[string]any) string {
 		want[i] = names[w]
 	}
 	text := fmt.Sprintf("got %s, want %s", names[k.Got], strings.Join(want, ", or "))
+	if items, ok := about["items"].(map[string]any); ok && slices.Contains(k.Want, "array") {
+		if of, ok := items["enum"].([]any); ok {
+			text += " of " + strings.Trim(strings.ReplaceAll(fmt.Sprint(of), " ", ", "), "[]")
+		}
+	}
 	if slices.Contains(k.Want, "string") && slices.Contains([]string{"number", "integer", "boolean"}, k.Got) {
 		text += "; put it in quotes"
 	}
