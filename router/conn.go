@@ -117,6 +117,13 @@ func (c *conn) begin(wait time.Duration, timeout error) (s *session, err error) 
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer func() {
+			if p := recover(); p != nil { // a bug of ours, or of an Authenticator: it costs this connection, not the process
+				c.router.cfg.Log.WithLevel(zerolog.ErrorLevel).Interface("panic", p).Bytes("stack", debug.Stack()).
+					Str("peer", c.peer.Address).Msg("handshake panicked")
+				s, err = nil, fmt.Errorf("router: panic: %v", p)
+			}
+		}()
 		if s, err = c.handshake(wait, timeout); err == nil {
 			s.log(zerolog.InfoLevel).Msg("session joined")
 			c.batch.flush()

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -56,10 +57,44 @@ func (c *conn) hello(m *wampcore.Hello) (_ *session, err error) {
 		s.login = login
 	}
 	welcome := func() *wampcore.Welcome { return s.welcome(id.Extra) }
-	if err := c.router.join(&c.batch, s, m.Realm, welcome); err != nil {
-		return nil, err
+	for {
+		now, err := c.router.join(&c.batch, s, m.Realm, p, welcome)
+		switch {
+		case err != nil:
+			return nil, err
+		case now == p:
+			return s, nil
+		}
+		p = now
+		if err := c.still(s, p); err != nil {
+			return nil, err
+		}
 	}
-	return s, nil
+}
+
+// still checks whether a login holds by a policy that came into force after it: what Reconfigure asks about who has joined.
+//
+//nolint:contextcheck // it is the beginning of the context's life
+func (c *conn) still(s *session, p *policy) error {
+	if s.login == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), examineTimeout)
+	defer cancel()
+	if !c.onStop(cancel) {
+		return c.reason()
+	}
+	defer c.onStop(nil)
+	holds, err := s.holds(ctx, p)
+	switch {
+	case c.reason() != nil:
+		return c.reason()
+	case err != nil:
+		return c.refused(s.login, err)
+	case !holds:
+		return errLoginGone
+	}
+	return nil
 }
 
 var clientRoles = [...]wampcore.Role{ //nolint:gochecknoglobals // a constant table

@@ -69,26 +69,27 @@ func (r *realm) stopIdle() {
 	}
 }
 
-// join lets s in, if there is a role for it. The realm may be gone.
-func (r *realm) join(b *batch, s *session, welcome func() *wampcore.Welcome) (gone bool, err error) {
+// join lets s in, if there is a role for it, and if the policy in force is the one that it comes by: it returns that, and nil where the
+// realm is gone.
+func (r *realm) join(b *batch, s *session, by *policy, welcome func() *wampcore.Welcome) (now *policy, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.gone {
-		return true, nil
+		return nil, nil
 	}
 	p := r.policy.Load()
+	if p != by {
+		return p, nil
+	}
 	rules := s.rulesOf(p)
-	switch {
-	case rules == nil:
-		return false, &wampcore.Error{URI: wampcore.ErrNoSuchRole, Message: "the realm has no role " + s.authRole}
-	case s.login != "" && p.authenticators[s.login] == nil: // reconfigured in between
-		return false, errLoginGone
+	if rules == nil {
+		return p, &wampcore.Error{URI: wampcore.ErrNoSuchRole, Message: "the realm has no role " + s.authRole}
 	}
 	if !r.router.door.Load().open(s.conn.peer) {
-		return false, errShutdown
+		return p, errShutdown
 	}
 	if err := r.enroll(s, rules); err != nil {
-		return false, err
+		return p, err
 	}
 	s.rules.Store(rules)
 	if !s.own() {
@@ -99,12 +100,30 @@ func (r *realm) join(b *batch, s *session, welcome func() *wampcore.Welcome) (go
 	r.router.counters.joined.Add(1)
 	b.send(s, welcome())
 	r.announce(b, "wamp.session.on_join", func() []any { return []any{s.describe()} })
-	return false, nil
+	return p, nil
 }
 
+// leave takes s out, and counts what a realm that is gone does to its end.
 func (r *realm) leave(b *batch, s *session) {
+	if late, gone := r.remove(b, s); gone {
+		r.router.mu.Lock()
+		r.router.past.add(&late)
+		r.router.mu.Unlock()
+	}
+}
+
+func (r *realm) remove(b *batch, s *session) (late tally, gone bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.takeOut(b, s)
+	if r.gone {
+		return r.settleUp(), true
+	}
+	return tally{}, false
+}
+
+// takeOut has s leave. mu is held.
+func (r *realm) takeOut(b *batch, s *session) {
 	delete(r.sessions, s.id)
 	r.broker.remove(b, s)
 	r.dealer.remove(b, s)

@@ -101,16 +101,17 @@ func (r *Router) HasRealm(name wampcore.URI) bool {
 	return err == nil
 }
 
-// join lets s into the realm of this name, which is made if there is a template for it.
-func (r *Router) join(b *batch, s *session, name wampcore.URI, welcome func() *wampcore.Welcome) error {
+// join lets s into the realm of this name, which is made if there is a template for it. It does not where another policy than p is in
+// force, which it returns: by that one the login may not count.
+func (r *Router) join(b *batch, s *session, name wampcore.URI, p *policy, welcome func() *wampcore.Welcome) (now *policy, err error) {
 	for {
 		realm, err := r.open(name, !s.own())
 		if err != nil {
-			return err
+			return nil, err
 		}
 		s.realm = realm
-		if gone, err := realm.join(b, s, welcome); !gone {
-			return err
+		if now, err := realm.join(b, s, p, welcome); now != nil {
+			return now, err
 		}
 	}
 }
@@ -159,7 +160,8 @@ func (r *Router) retire(realm *realm) {
 		for _, s := range realm.sessions {
 			s.expel(errRealmClosed)
 		}
-		r.past.add(&realm.tally)
+		t := realm.settleUp()
+		r.past.add(&t)
 		delete(r.realms, realm.name)
 	}
 }
@@ -208,7 +210,8 @@ func (r *Router) apply(b *batch, ps *policies) (left unsettled) {
 		if p := ps.of(name); p != nil {
 			left.add(realm.apply(b, p))
 		} else {
-			r.past.add(realm.end())
+			t := realm.end()
+			r.past.add(&t)
 			delete(r.realms, name)
 		}
 	}
@@ -221,7 +224,7 @@ func (r *Router) apply(b *batch, ps *policies) (left unsettled) {
 }
 
 // end closes a realm for good, and returns what it has done.
-func (r *realm) end() *tally {
+func (r *realm) end() tally {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.gone = true
@@ -229,7 +232,14 @@ func (r *realm) end() *tally {
 	for _, s := range r.sessions {
 		s.expel(errRealmClosed)
 	}
-	return &r.tally
+	return r.settleUp()
+}
+
+// settleUp returns what is counted, and begins anew. mu is held.
+func (r *realm) settleUp() tally {
+	t := r.tally
+	r.tally = tally{}
+	return t
 }
 
 // expel ends s. It may do nothing any more, not even what is under way, or in its testament. mu is held.
@@ -379,20 +389,27 @@ func (r *Router) examineLogins(ctx context.Context, guests []*session) {
 		if ctx.Err() != nil {
 			return
 		}
-		h, ok := s.realm.policy.Load().authenticators[s.login].(Holder)
-		if !ok {
-			continue
-		}
-		holds, err := h.Holds(ctx, s.details())
+		holds, err := s.holds(ctx, s.realm.policy.Load())
 		switch {
 		case err != nil:
 			s.log(zerolog.ErrorLevel).Err(err).Msg("whether the login still counts is not known")
 		case !holds:
 			s.realm.mu.Lock()
-			s.expel(errLoginGone)
+			if s.realm.sessions[s.id] == s { // else it has left, and another one may have its connection
+				s.expel(errLoginGone)
+			}
 			s.realm.mu.Unlock()
 		}
 	}
+}
+
+// holds reports whether the login of s would be let in by a policy.
+func (s *session) holds(ctx context.Context, p *policy) (bool, error) {
+	a := p.authenticators[s.login]
+	if h, ok := a.(Holder); ok {
+		return h.Holds(ctx, s.details())
+	}
+	return a != nil, nil
 }
 
 func (o *OnDemand) validate(name wampcore.URI) error {
