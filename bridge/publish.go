@@ -28,8 +28,11 @@ type RefusedError struct {
 }
 
 // Error returns which and why.
-func (e *RefusedError) Error() string {
-	return fmt.Sprintf("nothing was published: element %d, %s: %v", e.Index, e.Topic, e.Err)
+func (e *RefusedError) Error() string { return e.Where() + e.Err.Error() }
+
+// Where returns which, to be followed by why.
+func (e *RefusedError) Where() string {
+	return fmt.Sprintf("nothing was published: element %d, %s: ", e.Index, e.Topic)
 }
 
 // Unwrap returns why.
@@ -43,7 +46,7 @@ func (b *Bridge) PublishEach(ctx context.Context, p Principal, items []PublishIt
 		return nil, err
 	}
 	roles := s.Welcome().Details.Roles
-	if len(items) > 1 && roles.Supports(wampcore.RoleBroker, wampcore.SubscriberBlackwhiteListing) {
+	if roles.Supports(wampcore.RoleBroker, wampcore.SubscriberBlackwhiteListing) {
 		if err := mayPublish(ctx, s, items); err != nil {
 			return nil, err
 		}

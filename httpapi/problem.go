@@ -115,7 +115,7 @@ func meaningOf(uri wampcore.URI) meaning {
 func asProblem(err error) *problem {
 	if e, ok := errors.AsType[*bridge.RefusedError](err); ok {
 		p := asProblem(e.Err)
-		p.Detail, p.Outcome = e.Error(), notExecuted
+		p.Detail, p.Outcome = e.Where()+p.Detail, notExecuted
 		return p
 	}
 	if p, ok := errors.AsType[*problem](err); ok {
@@ -138,7 +138,7 @@ func asProblem(err error) *problem {
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return wampProblem(&wampcore.Error{URI: wampcore.ErrTimeout, Message: "the deadline passed before the answer came"})
+		return wampProblem(&wampcore.Error{URI: wampcore.ErrTimeout, Message: lateAnswer})
 	case errors.Is(err, context.Canceled):
 		p := newProblem(statusHungUp, "the client gave up")
 		p.Title, p.Outcome = "Client closed request", unknown
@@ -190,6 +190,8 @@ func ownProblem(err error) *problem {
 	return newProblem(http.StatusInternalServerError, "internal error")
 }
 
+const lateAnswer = "the deadline passed before the answer came"
+
 func wampProblem(e *wampcore.Error) *problem {
 	m := meaningOf(e.URI)
 	payload := e.Payload.Transcode(wampcore.JSON)
@@ -206,6 +208,9 @@ func wampProblem(e *wampcore.Error) *problem {
 	}
 	if p.Detail == "" {
 		_ = e.Payload.DecodeArgs(&p.Detail) // the first argument, if it is a text
+	}
+	if p.Detail == "" && e.URI == wampcore.ErrTimeout { // callees say no more
+		p.Detail = lateAnswer
 	}
 	if _, known := meanings[e.URI]; !known && !e.URI.Reserved() {
 		p.Status = callersStatus(e.Payload, 0)
