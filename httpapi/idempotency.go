@@ -121,7 +121,9 @@ func (a *api) finish(r *http.Request, of *answered, do func(context.Context) (re
 		if p.Outcome == notExecuted {
 			return rep, err
 		}
-		rep = p.reply(r)
+		p.Retriable = false // who tries again gets this answer
+		p.header.Del("Retry-After")
+		rep, err = p.reply(r), p
 	}
 	if rep.nothing {
 		return rep, err

@@ -111,6 +111,26 @@ func TestWhatWasNotExecutedIsDoneAgain(t *testing.T) {
 	}
 }
 
+func TestAnswerThatIsKeptIsNotSaidToChangeByTryingAgain(t *testing.T) {
+	f := newFace(t)
+	for uri, kept := range map[wampcore.URI]bool{
+		wampcore.ErrTimeout: true, wampcore.ErrCanceled: true, wampcore.CloseKilled: true, wampcore.ErrUnavailable: false, wampcore.ErrNoAvailableCallee: false,
+	} {
+		procedure := "p." + uri
+		f.counting(t, procedure, uri)
+		for range 2 {
+			rec := f.do(t, http.MethodPost, "/v1/call/"+string(procedure), "", "Idempotency-Key", "k")
+			if strings.Contains(rec.Body.String(), `"retriable":true`) == kept || kept && rec.Header().Get("Retry-After") != "" {
+				t.Errorf("%s: got %v %s", uri, rec.Header(), rec.Body)
+			}
+		}
+		rec := f.do(t, http.MethodPost, "/v1/call/"+string(procedure), "")
+		if !strings.Contains(rec.Body.String(), `"retriable":true`) {
+			t.Errorf("%s without a key: got %s", uri, rec.Body)
+		}
+	}
+}
+
 func TestRequestWithAKeyGoesOnWhenItsClientIsGone(t *testing.T) {
 	f := newFace(t)
 	started, finish := make(chan struct{}), make(chan struct{})
