@@ -163,6 +163,9 @@ func optionsError(err error) error {
 
 // parse takes a body apart. uri names the member that has a batch's procedure or topic, empty where there is none.
 func parse(body wampcore.Raw, as As, uri string) (env envelope, err error) {
+	if as != AsEnvelope && as != AsArgs && as != AsKwargs && as != AsValue {
+		return env, badBody("as=%s is not known; it is args, kwargs or value", as)
+	}
 	body, err = checked(body)
 	if err != nil || len(body.Bytes) == 0 {
 		return env, err
@@ -177,8 +180,6 @@ func parse(body wampcore.Raw, as As, uri string) (env envelope, err error) {
 		env.payload.Kwargs, err = dict("the body", body)
 	case AsValue:
 		env.payload.Args = listOfOne(body)
-	default:
-		err = badBody("as=%s is not known; it is args, kwargs or value", as)
 	}
 	return env, err
 }

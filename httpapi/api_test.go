@@ -212,6 +212,12 @@ func TestErrorsOfCalleesHaveTheStatusOfTheTable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	f.register(t, "late", func(context.Context, *client.Invocation) (wampcore.Payload, error) {
+		return wampcore.Payload{}, &wampcore.Error{URI: wampcore.ErrTimeout} // as callees say it that keep the deadline themselves
+	})
+	if rec := f.do(t, http.MethodPost, "/v1/call/late", ""); !strings.Contains(rec.Body.String(), `"detail":"the deadline passed before the answer came"`) {
+		t.Errorf("got %s", rec.Body)
+	}
 	f.register(t, "q", func(context.Context, *client.Invocation) (wampcore.Payload, error) {
 		p, err := wampcore.NewPayload(wampcore.CBOR, nil, map[string]any{"http_status": 418})
 		if err != nil {
@@ -325,6 +331,9 @@ func TestBadRequestsAreProblemsThatTheDocumentKnows(t *testing.T) {
 		{"POST", "/v1/call/p", `{"x":1}`, nil, 400},
 		{"POST", "/v1/call/p", `{"args":{}}`, nil, 400},
 		{"POST", "/v1/call/p?as=x", `{}`, nil, 400},
+		{"POST", "/v1/call/p?as=x", ``, nil, 400},
+		{"POST", "/v1/call/p?as=%zz", `{}`, nil, 400},
+		{"POST", "/v1/publish/p?as=args;result=value", `[]`, nil, 400},
 		{"POST", "/v1/call/p", `{}`, []string{"Content-Type", "text/plain"}, 415},
 		{"POST", "/v1/call/p", `{"args":["` + strings.Repeat("x", 2000) + `"]}`, nil, 413},
 		{"POST", "/v1/call/p", ``, []string{"Accept", "text/html"}, 406},
@@ -335,6 +344,9 @@ func TestBadRequestsAreProblemsThatTheDocumentKnows(t *testing.T) {
 		{"GET", "/v1/subscribe", ``, nil, 400},
 		{"GET", "/v1/subscribe/a..b", ``, nil, 400},
 		{"GET", "/v1/subscribe/a?match=x", ``, nil, 400},
+		{"GET", "/v1/subscribe/a?cursor=%zz", ``, nil, 400}, // and not a stream that has lost events and says nothing
+		{"GET", "/v1/subscribe/a?ticket=x&cursor=1.a%", ``, nil, 400},
+		{"GET", "/v1/sessions?limit=1;after=5", ``, nil, 400},
 		{"GET", "/v1/subscribe/a", ``, []string{"Accept", "image/png"}, 406},
 		{"GET", "/v1/realms/nowhere/subscribe/a", ``, nil, 404},
 		{"GET", "/nothing", ``, nil, 404},

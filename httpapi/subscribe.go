@@ -127,7 +127,7 @@ func (a *api) streamRequest(r *http.Request) (req *bridge.StreamRequest, err err
 	if req.Topics, err = a.topics(r); err != nil {
 		return req, err
 	}
-	req.Cursor = cmp.Or(r.Header.Get("Last-Event-ID"), q.Get("cursor"), q.Get("lastEventId"))
+	req.Cursor = cmp.Or(r.Header.Get("Last-Event-ID"), q.Get("cursor"), q.Get("lastEventId"), q.Get("lastEventID"))
 	req.Timeout, req.Heartbeat = a.cfg.CallTimeout, a.cfg.Heartbeat
 	for _, option := range []struct {
 		name  string

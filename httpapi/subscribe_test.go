@@ -34,6 +34,7 @@ func TestStreamIsResumedInEveryFormatAndByEveryWayToNameACursor(t *testing.T) {
 		{"", cursor, "", "\"resume\":\"resumed\"}\n\nid: 1."},
 		{"?cursor=" + cursor, "", "text/event-stream", "\ndata: {\"topic\":\"a.b\",\"publication\":"},
 		{"?lastEventId=" + cursor + "&event=topic", "", "", "\nevent: a.b\ndata: {\"topic\":\"a.b\",\"publication\":"},
+		{"?lastEventID=" + cursor, "", "", "\"resume\":\"resumed\"}\n\nid: 1."},
 		{"?cursor=" + cursor, "", "application/x-ndjson", "\"resumed\"}}\n{\"id\":\"1."},
 		{"?cursor=nonsense", "", "", "event: wamp.gap\ndata: {\"reason\":"},
 	} {
