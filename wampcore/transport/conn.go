@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/wampgate/wampgate/wampcore"
 )
 
 // readSize is how much is read at once.
@@ -148,18 +150,44 @@ func (c *conn) drain(p []byte) int {
 	return n
 }
 
-// readFull reads past the buffer, for large frames.
-func (c *conn) readFull(p []byte) error {
-	n := c.drain(p)
+// firstLarge is how much memory a large message gets at first, and growLarge by what it grows each time when that is full: a header alone
+// costs little.
+const (
+	firstLarge = 68 << 10
+	growLarge  = 4
+)
+
+// readLarge reads n bytes past the buffer, for large frames. failed turns what a read failed with into why that is the end, nil if it goes on.
+func (c *conn) readLarge(n int, failed func(error) error) (*wampcore.Buffer, error) {
+	b := wampcore.NewBuffer(min(n, firstLarge))
+	got := c.drain(b.B)
 	c.free()
-	for n < len(p) {
-		k, err := c.Conn.Read(p[n:])
-		if n += k; err != nil && n < len(p) {
-			return err
+	for got < n {
+		if got == len(b.B) {
+			b = enlarged(b, n)
 		}
-		c.heard.Store(true)
+		k, err := c.Conn.Read(b.B[got:])
+		if got += k; k > 0 {
+			c.heard.Store(true)
+		}
+		if err == nil || got == n {
+			continue
+		}
+		if err = failed(err); err != nil {
+			b.Release()
+			return nil, err
+		}
 	}
-	return nil
+	return b, nil
+}
+
+// enlarged returns a buffer of n bytes, or some more than those of b, with what is in that.
+func enlarged(b *wampcore.Buffer, n int) *wampcore.Buffer {
+	more := wampcore.NewBuffer(min(n, growLarge*len(b.B)))
+	more.B = more.B[:min(n, cap(more.B))]
+	copy(more.B, b.B)
+	b.Release()
+	return more
 }
 
 // maxControl is how many bytes may wait to be written before who writes a control frame has to wait, too.

@@ -252,20 +252,15 @@ func (r *rawSocket) frame(kind byte, n int) (wampcore.Message, error) {
 
 // large reads a frame that does not fit the buffer into memory of its own.
 func (r *rawSocket) large(kind byte, n int) (wampcore.Message, error) {
-	b := wampcore.NewBuffer(n)
 	r.conn.r += rawHeader
-	for got := r.conn.drain(b.B); got < n; {
-		k, err := r.conn.Conn.Read(b.B[got:])
-		if got += k; k > 0 {
-			r.conn.heard.Store(true)
+	b, err := r.conn.readLarge(n, func(err error) error {
+		if err = r.woken(r.failure(err)); errors.Is(err, errWoken) {
+			return nil // it has to wait for the frame's end
 		}
-		if err == nil || got == n {
-			continue
-		}
-		if err := r.woken(r.failure(err)); !errors.Is(err, errWoken) { // a wake-up has to wait for the frame's end
-			b.Release()
-			return nil, err
-		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	if kind == rawMessage {
 		r.needDecoder()

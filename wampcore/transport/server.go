@@ -100,20 +100,14 @@ func (s *server) frame() (op byte, head, n int) {
 func (s *server) receiveLarge(op byte, head, n int) (wampcore.Message, error) {
 	key := binary.LittleEndian.Uint32(s.conn.buf[s.conn.r+head-4:])
 	s.conn.r += head
-	if s.batch != nil {
-		b := make([]byte, n) // shared by its messages
-		if err := s.conn.readFull(b); err != nil {
-			return nil, s.tear(err)
-		}
-		unmask(b, key)
-		return s.checked(op, b)
-	}
-	b := wampcore.NewBuffer(n)
-	if err := s.conn.readFull(b.B); err != nil {
-		b.Release()
-		return nil, s.tear(err)
+	b, err := s.conn.readLarge(n, s.tear)
+	if err != nil {
+		return nil, err
 	}
 	unmask(b.B, key)
+	if s.batch != nil {
+		return s.checked(op, b.B) // shared by its messages
+	}
 	if err := s.checkKind(op); err != nil {
 		b.Release()
 		return nil, err

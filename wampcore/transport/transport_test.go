@@ -317,6 +317,45 @@ func TestWhatIsNoFrameEndsTheConnection(t *testing.T) {
 	}
 }
 
+func TestLargeMessageThatIsOnlyAnnouncedCostsLittle(t *testing.T) {
+	const size, connections = 15 << 20, 8
+	s := serve(t, transport.Config{})
+	raw := serveRaw(t, "tcp", transport.Config{}, nil)
+	text := frame(0x81, make([]byte, size))[:500]
+	for name, open := range map[string]func() (net.Conn, *transport.Conn){
+		"websocket": func() (net.Conn, *transport.Conn) {
+			c, _ := s.raw(t, text)
+			return c, s.accept(t)
+		},
+		"rawsocket": func() (net.Conn, *transport.Conn) {
+			c, _ := raw.bytesOf(t, "\x7f\xf1\x00\x00")
+			conn, err := raw.accept(t)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = c.Write(rawFrame(0, make([]byte, size))[:500])
+			return c, conn
+		},
+	} {
+		var before, after runtime.MemStats
+		near, far := make([]net.Conn, connections), make([]*transport.Conn, connections)
+		for i := range connections {
+			near[i], far[i] = open()
+		}
+		runtime.ReadMemStats(&before)
+		for i := range connections {
+			_ = near[i].Close()
+			if _, err := far[i].Receive(); err == nil {
+				t.Errorf("%s: 500 bytes are a message", name)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > size {
+			t.Errorf("%s: %d connections took %d bytes", name, connections, took)
+		}
+	}
+}
+
 func TestTextComesAsTextAndBinaryAsBinary(t *testing.T) {
 	s := serve(t, transport.Config{})
 	for _, e := range encodings {
