@@ -31,13 +31,15 @@ func newBroker(r *realm) broker {
 
 // subscribe adds s to a subscription. A session that is on it already gets the same id again.
 func (k *broker) subscribe(b *batch, s *session, m *wampcore.Subscribe) {
-	if r := s.rules.Load(); len(s.subscriptions) >= r.limits.Subscriptions || s.principal.subscriptions >= r.principal.Subscriptions {
+	sub := k.index.at(m.Topic, m.Options.Match)
+	created := sub == nil
+	again := !created && s.subscriptions[sub.id] != nil
+	r := s.rules.Load()
+	if !again && (len(s.subscriptions) >= r.limits.Subscriptions || s.principal.subscriptions >= r.principal.Subscriptions) {
 		s.refuse(refusedSubscriptions)
 		b.send(s, s.errorMsg(m.Type(), m.Request, errTooMany))
 		return
 	}
-	sub := k.index.at(m.Topic, m.Options.Match)
-	created := sub == nil
 	if created {
 		k.lastID++
 		sub = &subscription{
@@ -46,7 +48,6 @@ func (k *broker) subscribe(b *batch, s *session, m *wampcore.Subscribe) {
 		k.index.set(sub.topic, sub.match, sub)
 		k.byID[sub.id] = sub
 	}
-	_, again := sub.posn[s]
 	if !again {
 		sub.posn[s] = len(sub.members)
 		sub.members = append(sub.members, s)

@@ -64,15 +64,17 @@ func (d *dealer) register(b *batch, s *session, m *wampcore.Register) error {
 	if s.leaving || d.realm.router.door.Load().closed {
 		return errLeaving
 	}
-	if r := s.rules.Load(); len(s.registrations) >= r.limits.Registrations || s.principal.registrations >= r.principal.Registrations {
-		s.refuse(refusedRegistrations)
-		return errTooMany
-	}
 	reg := d.index.at(m.Procedure, m.Options.Match)
 	if reg != nil && (reg.invoke == wampcore.InvokeSingle || reg.invoke != m.Options.Invoke) {
 		return errExists
 	}
 	created := reg == nil
+	again := !created && s.registrations[reg.id] != nil
+	r := s.rules.Load()
+	if !again && (len(s.registrations) >= r.limits.Registrations || s.principal.registrations >= r.principal.Registrations) {
+		s.refuse(refusedRegistrations)
+		return errTooMany
+	}
 	if created {
 		d.lastID++
 		reg = &registration{
@@ -81,7 +83,6 @@ func (d *dealer) register(b *batch, s *session, m *wampcore.Register) error {
 		d.index.set(reg.procedure, reg.match, reg)
 		d.byID[reg.id] = reg
 	}
-	again := s.registrations[reg.id] != nil
 	if !again {
 		reg.callees = append(reg.callees, callee{s, m.Options.DiscloseCaller, m.Options.ForwardTimeout})
 		if s.registrations == nil {
@@ -183,17 +184,18 @@ func (reg *registration) partition(key string) callee {
 }
 
 // reroute returns another callee for a call that those in tried cannot take now, by the registration's policy; false if
-// there is none. [RFC call re-routing]
-func (reg *registration) reroute(tried []*session) (callee, bool) {
+// there is none that has what the call wants. [RFC call re-routing]
+func (reg *registration) reroute(tried []*session, o *wampcore.CallOptions) (callee, bool) {
+	out := func(c callee) bool { return slices.Contains(tried, c.s) || c.takes(o) != nil }
 	left := *reg
-	left.callees = slices.DeleteFunc(slices.Clone(reg.callees), func(c callee) bool { return slices.Contains(tried, c.s) })
+	left.callees = slices.DeleteFunc(slices.Clone(reg.callees), out)
 	if reg.invoke == wampcore.InvokeSingle || len(left.callees) == 0 {
 		return callee{}, false
 	}
 	if reg.invoke == wampcore.InvokeRoundRobin { // the next in the queue behind the one that was asked last
 		at := reg.position(tried[len(tried)-1])
 		for i := range reg.callees {
-			if next := reg.callees[(at+1+i)%len(reg.callees)]; !slices.Contains(tried, next.s) {
+			if next := reg.callees[(at+1+i)%len(reg.callees)]; !out(next) {
 				return next, true
 			}
 		}

@@ -311,10 +311,7 @@ func (d *dealer) reroute(b *batch, inv *invocation) {
 		return
 	}
 	again.tried = append(again.tried, inv.callee)
-	to, ok := again.reg.reroute(again.tried)
-	if ok {
-		ok = to.takes(&again.options) == nil
-	}
+	to, ok := again.reg.reroute(again.tried, &again.options)
 	if !ok {
 		d.settle(b, inv, errNoAvailableCallee)
 		return

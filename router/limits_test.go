@@ -348,3 +348,22 @@ func TestURIsThatAreKeptAreBounded(t *testing.T) {
 		expectAbort(t, stranger, want)
 	}
 }
+
+func TestWhatASessionHasAlreadyIsNotOneMore(t *testing.T) {
+	one := router.Limits{Subscriptions: 1, Registrations: 1}
+	for name, c := range map[string]struct{ each, together router.Limits }{"session": {one, router.Limits{}}, "principal": {router.Limits{}, one}} {
+		limited(t, c.each, c.together, func(t *court) {
+			if first, again := subscribe(t.p, 1, "t"), subscribe(t.p, 2, "t"); first != again {
+				t.Errorf("%s: got %d, then %d", name, first, again)
+			}
+			var ids [2]wampcore.ID
+			for i := range ids {
+				t.p.Send(&wampcore.Register{Request: wampcore.ID(3 + i), Procedure: "p", Options: wampcore.RegisterOptions{Invoke: wampcore.InvokeRandom}})
+				ids[i] = wamptest.Expect[*wampcore.Registered](t.p).Registration
+			}
+			if ids[0] != ids[1] {
+				t.Errorf("%s: got %v", name, ids)
+			}
+		})
+	}
+}

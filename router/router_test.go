@@ -664,3 +664,27 @@ func TestTenThousandPatternsAreRegisteredServedAndForgotten(t *testing.T) {
 		t.Errorf("%d and %d are left, %v", len(lists["prefix"]), len(lists["wildcard"]), err)
 	}
 }
+
+func TestCallIsRoutedAgainToACalleeThatCanTakeIt(t *testing.T) {
+	for _, invoke := range []wampcore.Invoke{wampcore.InvokeRoundRobin, wampcore.InvokeFirst} {
+		r := newRouter(t)
+		var callees [3]*wamptest.Peer
+		for i, features := range [...][]wampcore.Feature{{wampcore.CallReroute, wampcore.PayloadPassthruMode}, {}, {wampcore.PayloadPassthruMode}} {
+			roles := wampcore.NewRoles(wampcore.RoleCaller)
+			roles.Add(wampcore.RoleCallee, features...)
+			p, _ := join(t, r, realm1, roles)
+			p.Send(&wampcore.Register{Request: 1, Procedure: "p", Options: wampcore.RegisterOptions{Invoke: invoke}})
+			wamptest.Expect[*wampcore.Registered](p)
+			callees[i] = p
+		}
+		roles := wampcore.NewRoles(wampcore.RoleCaller)
+		roles.Add(wampcore.RoleCaller, wampcore.PayloadPassthruMode)
+		caller, _ := join(t, r, realm1, roles)
+		caller.Send(&wampcore.Call{Request: 1, Procedure: "p", Options: wampcore.CallOptions{Passthru: wampcore.Passthru{Scheme: "x_a"}}})
+		inv := wamptest.Expect[*wampcore.Invocation](callees[0])
+		callees[0].Send(&wampcore.ErrorMsg{RequestType: wampcore.TypeInvocation, Request: inv.Request, URI: wampcore.ErrUnavailable})
+		again := wamptest.Expect[*wampcore.Invocation](callees[2])
+		callees[2].Send(&wampcore.Yield{Request: again.Request})
+		wamptest.Expect[*wampcore.Result](caller)
+	}
+}
