@@ -109,6 +109,7 @@ func (h *history) grow() {
 // query is what is asked of the past. [RFC event history]
 type query struct {
 	subscriptions []asked
+	places        index[int]   // in subscriptions, of the first with each pattern
 	only          wampcore.URI // for patterns: this topic alone
 	from, to      *wampcore.ID // publications
 	after, before bool         // from and to themselves are not wanted
@@ -135,8 +136,8 @@ const (
 	maxHistoryBytes  = 8 << 20
 )
 
-// historyChunk is how many publications are looked at before the publishers get their turn.
-const historyChunk = 512
+// historyChunk is how many publications are looked at before the publishers get their turn: each may be looked at for many patterns.
+const historyChunk = 64
 
 // past is an answer.
 type past struct {
@@ -249,12 +250,26 @@ func (q *query) of(p *publication) *asked {
 	if p.topic == "" { // of which nothing is kept but the id
 		return nil
 	}
-	for i := range q.subscriptions {
-		if a := &q.subscriptions[i]; matches(a.topic, a.match, p.topic) {
-			return a
+	first := -1
+	q.places.each(p.topic, func(place *int, _ wampcore.Match) {
+		if first < 0 || *place < first {
+			first = *place
+		}
+	})
+	if first < 0 {
+		return nil
+	}
+	return &q.subscriptions[first]
+}
+
+// ask sets whose past it is about.
+func (q *query) ask(subscriptions []asked) {
+	q.subscriptions, q.places = subscriptions, newIndex[int]()
+	for i, a := range subscriptions {
+		if q.places.at(a.topic, a.match) == nil {
+			q.places.set(a.topic, a.match, &i)
 		}
 	}
-	return nil
 }
 
 // remembered is what an event looks like in an answer.

@@ -2,6 +2,8 @@ package router
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,7 +68,8 @@ func TestWhatIsTooOldIsAGapForWhoGoesOnFromBefore(t *testing.T) {
 			remember(&r.history, id+1, 1)
 		}
 		from := wampcore.ID(1)
-		q := &query{subscriptions: []asked{{topic: "t"}}, from: &from, after: true, asker: &session{}}
+		q := &query{from: &from, after: true, asker: &session{}}
+		q.ask([]asked{{topic: "t"}})
 		if found := r.find(q); len(found.events) != 2 || found.gap {
 			t.Errorf("got %d events, gap %v", len(found.events), found.gap)
 		}
@@ -75,6 +78,83 @@ func TestWhatIsTooOldIsAGapForWhoGoesOnFromBefore(t *testing.T) {
 			t.Errorf("got %d events, gap %v", len(found.events), found.gap)
 		}
 	})
+}
+
+func TestPublicationIsOfTheFirstSubscriptionThatItIsFor(t *testing.T) {
+	patterns := []asked{
+		{1, "a.b", wampcore.MatchExact},
+		{2, "a", wampcore.MatchPrefix},
+		{3, "a..c", wampcore.MatchWildcard},
+		{4, "a.b", wampcore.MatchPrefix},
+		{5, "..c", wampcore.MatchWildcard},
+		{2, "a", wampcore.MatchPrefix},
+		{6, "", wampcore.MatchPrefix},
+		{7, "b", wampcore.MatchExact},
+	}
+	for range 200 {
+		rand.Shuffle(len(patterns), func(i, j int) { patterns[i], patterns[j] = patterns[j], patterns[i] })
+		subscriptions := patterns[:rand.IntN(len(patterns)+1)]
+		q := &query{}
+		q.ask(subscriptions)
+		for _, topic := range []wampcore.URI{"a.b", "a.b.c", "b.b.c", "b", "ab", "c"} {
+			want := wampcore.ID(0)
+			if i := slices.IndexFunc(subscriptions, func(a asked) bool { return matches(a.topic, a.match, topic) }); i >= 0 {
+				want = subscriptions[i].id
+			}
+			got := wampcore.ID(0)
+			if a := q.of(&publication{topic: topic}); a != nil {
+				got = a.id
+			}
+			if got != want {
+				t.Errorf("%v, %s: got %d, want %d", subscriptions, topic, got, want)
+			}
+		}
+	}
+}
+
+func TestNewestRetainedAreSentTheOldestFirst(t *testing.T) {
+	var r retained
+	const surplus = 100
+	for _, i := range rand.Perm(maxRetainedAtOnce + surplus) {
+		r.keep(publication{id: wampcore.ID(i + 1), at: time.Unix(int64(i), 0), topic: wampcore.URI(fmt.Sprintf("t.%d", i))})
+	}
+	found := r.find(&session{id: 1}, "t.", wampcore.MatchPrefix)
+	if len(found) != maxRetainedAtOnce {
+		t.Fatalf("got %d", len(found))
+	}
+	for i, p := range found {
+		if p.id != wampcore.ID(surplus+i+1) {
+			t.Fatalf("number %d is %d", i, p.id)
+		}
+	}
+}
+
+// BenchmarkRetainedByAPattern is what a subscription takes that wants what all topics retain.
+func BenchmarkRetainedByAPattern(b *testing.B) {
+	var r retained
+	for i := range maxRetainedTopics {
+		r.keep(publication{id: wampcore.NewID(), at: time.Now(), topic: wampcore.URI(fmt.Sprintf("com.example.%d", i))})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.find(&session{id: 1}, "", wampcore.MatchPrefix)
+	}
+}
+
+// BenchmarkPastOfManyPatterns is how long publishers wait, at the most, for who asks for the past.
+func BenchmarkPastOfManyPatterns(b *testing.B) {
+	q := &query{asker: &session{}}
+	subscriptions := make([]asked, maxAsked)
+	for i := range subscriptions {
+		subscriptions[i] = asked{1, wampcore.URI(fmt.Sprintf("com.example..a.b.c.x%d", i)), wampcore.MatchWildcard}
+	}
+	q.ask(subscriptions)
+	p := &publication{topic: "com.example.topic.a.b.c.d"}
+	for b.Loop() {
+		for range historyChunk {
+			q.wants(p)
+		}
+	}
 }
 
 // BenchmarkRemember is what the history costs a publication.

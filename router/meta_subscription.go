@@ -124,9 +124,11 @@ func subscriptionGetEvents(b *batch, caller *session, in wampcore.Payload) (repl
 	if len(ids) > maxAsked {
 		return reply{}, invalidArgument("the past of no more than 1024 subscriptions can be asked for at once")
 	}
-	if q.subscriptions, err = caller.realm.asked(ids); err != nil {
+	subscriptions, err := caller.realm.asked(ids)
+	if err != nil {
 		return reply{}, err
 	}
+	q.ask(subscriptions)
 	for _, a := range q.subscriptions {
 		err := caller.may(b, question{ActionSubscribe, a.topic, a.match, nil})
 		if e, ok := errors.AsType[*wampcore.Error](err); ok && e.URI == wampcore.ErrNotAuthorized { // it would tell the topic

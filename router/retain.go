@@ -2,7 +2,7 @@ package router
 
 import (
 	"cmp"
-	"maps"
+	"container/heap"
 	"slices"
 	"sync"
 
@@ -54,37 +54,45 @@ func (t *retained) keep(p publication) {
 	t.topics[p.topic] = append(slices.Clone(kept[drop:]), p)
 }
 
-// newest returns the newest publication of a topic that s would have received.
-func (t *retained) newest(topic wampcore.URI, s *session) (publication, bool) {
+// newest returns the newest publication of a topic that s would have received, nil if there is none.
+func (t *retained) newest(topic wampcore.URI, s *session) *publication {
 	kept := t.topics[topic]
 	for i := len(kept) - 1; i >= 0; i-- {
 		if kept[i].eligible(s) {
-			return kept[i], true
+			return &kept[i]
 		}
 	}
-	return publication{}, false
+	return nil
 }
 
-// find returns what is retained for s on the topics that match, the oldest first.
-func (t *retained) find(s *session, topic wampcore.URI, match wampcore.Match) []publication {
+// find returns what is retained for s on the topics that match, the oldest first. The realm's lock is held meanwhile: of many it picks the
+// newest as it goes.
+func (t *retained) find(s *session, topic wampcore.URI, match wampcore.Match) []*publication {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if match == wampcore.MatchExact {
-		if p, ok := t.newest(topic, s); ok {
-			return []publication{p}
+		if p := t.newest(topic, s); p != nil {
+			return []*publication{p}
 		}
 		return nil
 	}
-	var found []publication
-	for at := range maps.Keys(t.topics) {
-		if matches(topic, match, at) {
-			if p, ok := t.newest(at, s); ok {
-				found = append(found, p)
-			}
+	var found oldestOnTop
+	for at := range t.topics {
+		if !matches(topic, match, at) {
+			continue
+		}
+		p := t.newest(at, s)
+		switch {
+		case p == nil:
+		case len(found) < maxRetainedAtOnce:
+			heap.Push(&found, p)
+		case found[0].compare(p) < 0:
+			found[0] = p
+			heap.Fix(&found, 0)
 		}
 	}
-	slices.SortFunc(found, func(a, b publication) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.id, b.id)) })
-	return found[max(0, len(found)-maxRetainedAtOnce):]
+	slices.SortFunc(found, (*publication).compare)
+	return found
 }
 
 // sendRetained queues what is retained for a new subscriber, behind its SUBSCRIBED.
@@ -94,4 +102,30 @@ func (r *realm) sendRetained(b *batch, s *session, sub *subscription) {
 		e.Details.Retained = true
 		b.send(s, e)
 	}
+}
+
+// oldestOnTop is a heap.
+type oldestOnTop []*publication
+
+func (h oldestOnTop) Len() int           { return len(h) }
+func (h oldestOnTop) Less(i, j int) bool { return h[i].compare(h[j]) < 0 }
+func (h oldestOnTop) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push adds an element.
+func (h *oldestOnTop) Push(x any) {
+	if p, ok := x.(*publication); ok {
+		*h = append(*h, p)
+	}
+}
+
+// Pop takes the last element away.
+func (h *oldestOnTop) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+// compare is below 0 if p is older than o.
+func (p *publication) compare(o *publication) int {
+	return cmp.Or(p.at.Compare(o.at), cmp.Compare(p.id, o.id))
 }
