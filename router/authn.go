@@ -71,7 +71,8 @@ func (l *Login) Challenge(ctx context.Context, extra wampcore.Raw) (*wampcore.Au
 	if err == nil {
 		switch m := m.(type) {
 		case *wampcore.Authenticate:
-			return m, ctx.Err()
+			answer := *m // that it is there after another Challenge, too
+			return &answer, ctx.Err()
 		case *wampcore.Abort:
 			err = errAbort
 		default:

@@ -18,7 +18,7 @@ func (c *conn) handshake(wait time.Duration, timeout error) (*session, error) {
 	}
 	switch m := m.(type) {
 	case *wampcore.Hello:
-		return c.hello(m)
+		return c.hello(*m)
 	case *wampcore.Abort:
 		return nil, errAbort
 	default:
@@ -26,7 +26,8 @@ func (c *conn) handshake(wait time.Duration, timeout error) (*session, error) {
 	}
 }
 
-func (c *conn) hello(m *wampcore.Hello) (_ *session, err error) {
+// hello has a HELLO of its own: what was received is the transport's again while AUTHENTICATE is waited for.
+func (c *conn) hello(m wampcore.Hello) (_ *session, err error) {
 	defer func() { c.router.countRefusal(err) }()
 	p, err := c.router.policy(m.Realm)
 	if err != nil {
@@ -37,7 +38,7 @@ func (c *conn) hello(m *wampcore.Hello) (_ *session, err error) {
 		return nil, wampcore.Violation("HELLO announces none of the roles publisher, subscriber, caller, callee")
 	}
 	number := wampcore.NewID()
-	id, login, err := c.authenticate(p, m, number)
+	id, login, err := c.authenticate(p, &m, number)
 	if err != nil {
 		return nil, err
 	}
