@@ -141,7 +141,7 @@ func TestPublicationsOfABatchArePublishedInOrder(t *testing.T) {
 	}
 }
 
-var saysWhyNothingWasPublished = regexp.MustCompile( //nolint:gochecknoglobals // a constant
+var saysWhyNothingWasPublished = regexp.MustCompile(
 	`"detail":"nothing was published: element \d, [^:]+: (the authrole anonymous may not publish no\.b|topic is reserved|want components)`)
 
 func TestNothingOfABatchIsPublishedIfAnyOfItWouldBeRefused(t *testing.T) {

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/wampgate/wampgate/bridge"
+	"github.com/wampgate/wampgate/wampcore/transport"
 )
 
 // writerSink is an answer that net/http writes: over HTTP/2, TLS, or where connections cannot be taken over. What there is to write is
@@ -35,6 +37,21 @@ func (a *api) newWriterSink(w http.ResponseWriter, s *bridge.Stream, f framing) 
 	h.Set("X-Request-Id", h.Get("X-Request-Id")) // net/http holds the headers until the answer is over: not all facts with them
 	w.WriteHeader(http.StatusOK)
 	return &writerSink{w: recorded(w), stream: s, timeout: a.cfg.WriteTimeout, over: make(chan struct{})}
+}
+
+type connKey struct{}
+
+// WithConn is for the ConnContext of an http.Server that speaks HTTP/2 without TLS, so that little waits in the system for slow readers of
+// streams. Over TLS, see [transport.TLS], and where the connection is taken over, it does not anyway.
+func WithConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// boundUnsent does that. Only now it is known what the connection is for.
+func boundUnsent(r *http.Request) {
+	if c, ok := r.Context().Value(connKey{}).(net.Conn); ok {
+		transport.BoundUnsent(c)
+	}
 }
 
 // recorded returns what a recorder writes to: what goes on is not recorded.

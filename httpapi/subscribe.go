@@ -61,6 +61,7 @@ func (a *api) streamRaw(w http.ResponseWriter, r *http.Request, req *bridge.Stre
 
 // streamWritten begins a stream that net/http writes, with whose goroutine the request stays when the handlers have returned.
 func (a *api) streamWritten(w http.ResponseWriter, r *http.Request, req *bridge.StreamRequest, f framing) error {
+	boundUnsent(r)
 	err := a.begin(r, req, f, func(who *requester, s *bridge.Stream) (bridge.Sink, error) {
 		a.watched.takeOver(who, s)
 		who.sink = a.newWriterSink(w, s, f)

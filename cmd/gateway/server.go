@@ -100,6 +100,9 @@ func (g *gateway) newServer(handler http.Handler) *http.Server {
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetHTTP2(true)
 	srv.Protocols.SetUnencryptedHTTP2(g.cfg.H2C)
+	if g.cfg.H2C {
+		srv.ConnContext = httpapi.WithConn
+	}
 	srv.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreamsPerConnection}
 	g.servers = append(g.servers, srv)
 	return srv

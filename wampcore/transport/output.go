@@ -29,7 +29,7 @@ func (o *Output) Hijack(w http.ResponseWriter, timeout time.Duration) error {
 	o.dropped = brw.Reader.Buffered()
 	o.conn.writeTimeout = timeout
 	o.conn.attach(nc)
-	boundUnsent(nc)
+	BoundUnsent(nc)
 	return nil
 }
 

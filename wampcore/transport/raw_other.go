@@ -17,4 +17,5 @@ func rawWrite(uintptr, []byte) (int, bool, error) { return 0, false, errors.ErrU
 
 func rawDrop(uintptr) (int, bool, error) { return 0, false, errors.ErrUnsupported }
 
-func boundUnsent(net.Conn) {}
+// BoundUnsent leaves it to the system.
+func BoundUnsent(net.Conn) {}

@@ -28,7 +28,7 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	boundUnsent(c)
+	BoundUnsent(c)
 	under := &socket{quietConn: newQuietConn(c)}
 	return &tlsConn{tls.Server(under, l.cfg), under, l}, nil
 }

@@ -55,9 +55,9 @@ const (
 	maxUnsent       = 128 << 10
 )
 
-// boundUnsent bounds what waits in the system for a peer that reads more slowly than is written: it would be megabytes, and minutes old when
+// BoundUnsent bounds what waits in the system for a peer that reads more slowly than is written: it would be megabytes, and minutes old when
 // the peer gets it, where there is somebody above who knows what may be left out. What is no socket of TCP is left as it is.
-func boundUnsent(nc net.Conn) {
+func BoundUnsent(nc net.Conn) {
 	if raw, err := syscallConn(nc); err == nil {
 		_ = raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotsentLowat, maxUnsent) })
 	}

@@ -15,5 +15,5 @@ func rawWrite(fd uintptr, b []byte) (n int, again bool, err error) {
 	return retry(func() (int, error) { return syscall.Write(int(fd), b) })
 }
 
-// boundUnsent leaves it to the system.
-func boundUnsent(net.Conn) {}
+// BoundUnsent leaves it to the system.
+func BoundUnsent(net.Conn) {}
