@@ -7,7 +7,8 @@ import (
 )
 
 // index finds entries by URI: the only place that knows exact, prefix and wildcard matching. Looking up costs the URI's
-// length, whatever the number of entries, and allocates nothing. An entry's pattern and policy name it.
+// length, whatever the number of entries, and allocates nothing; but patterns that differ in where they are wild cost a way each
+// through the tree. An entry's pattern and policy name it.
 type index[T any] struct {
 	exact    map[wampcore.URI]*T
 	prefix   prefixNode[T]

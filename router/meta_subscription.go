@@ -114,7 +114,7 @@ func subscriptionGetEvents(b *batch, caller *session, in wampcore.Payload) (repl
 	}
 	q.asker = caller
 	var ids []wampcore.ID
-	if q.counting = in.DecodeArgs(&ids) == nil; !q.counting {
+	if q.counting = len(in.Args) > 0 && in.DecodeArgs(&ids) == nil; !q.counting {
 		id, err := argID(in, "subscription")
 		if err != nil {
 			return reply{}, err

@@ -3,6 +3,7 @@ package router
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
@@ -73,6 +74,9 @@ func in[T cmp.Ordered](list []T, v T) bool {
 // newPublication takes over m's payload. Whether the publisher is disclosed is settled.
 func newPublication(s *session, r *rules, m *wampcore.Publish) publication {
 	p := publication{id: wampcore.NewID(), topic: m.Topic, payload: m.Payload.Compact()}
+	if s.conn.peer.Transport == pipe { // it may be part of a request's whole URI
+		p.topic = wampcore.URI(strings.Clone(string(p.topic)))
+	}
 	o := &m.Options
 	if !o.IncludeMe {
 		p.exclude = s.id

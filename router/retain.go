@@ -25,7 +25,7 @@ type retained struct {
 	bytes  int
 }
 
-// keep stores p, which the publisher wants retained.
+// keep stores p, which the publisher wants retained. A topic whose newest does not fit retains nothing: what it had is not so any more.
 func (t *retained) keep(p publication) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -45,6 +45,10 @@ func (t *retained) keep(p publication) {
 		freed += kept[i].size()
 	}
 	if t.bytes-freed+p.size() > maxRetainedBytes {
+		for _, old := range kept {
+			t.bytes -= old.size()
+		}
+		delete(t.topics, p.topic)
 		return
 	}
 	t.bytes += p.size() - freed

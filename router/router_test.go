@@ -688,3 +688,9 @@ func TestCallIsRoutedAgainToACalleeThatCanTakeIt(t *testing.T) {
 		wamptest.Expect[*wampcore.Result](caller)
 	}
 }
+
+func TestPastOfNothingAtAllIsNoQuestion(t *testing.T) {
+	p := peer(t, newRouter(t))
+	p.Send(&wampcore.Call{Request: 1, Procedure: "wamp.subscription.get_events"})
+	expectError(t, p, wampcore.TypeCall, 1, wampcore.ErrInvalidArgument)
+}

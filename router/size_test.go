@@ -2,9 +2,11 @@ package router
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
 )
@@ -54,7 +56,7 @@ func TestAllThatIsKeptOfAPublicationIsCounted(t *testing.T) {
 		"ppt_keyid":         {Passthru: wampcore.Passthru{Scheme: "x_a", KeyID: long}},
 		"attributes":        {Custom: wampcore.Attributes{{Key: "_abc", Value: wampcore.Raw{Bytes: []byte(long)}}}},
 	} {
-		p := newPublication(&session{}, &rules{}, &wampcore.Publish{Topic: "t", Options: o})
+		p := newPublication(&session{conn: &conn{}}, &rules{}, &wampcore.Publish{Topic: "t", Options: o})
 		if p.size() < much {
 			t.Errorf("%s: it counts %d bytes, and has more than %d", name, p.size(), much)
 		}
@@ -63,7 +65,7 @@ func TestAllThatIsKeptOfAPublicationIsCounted(t *testing.T) {
 
 func TestListsAreTakenInAnyOrderAndLeftAsTheyWere(t *testing.T) {
 	ids, names := []wampcore.ID{9, 3, 5, 3}, []string{"z", "a", "m", "a"}
-	p := newPublication(&session{}, &rules{}, &wampcore.Publish{Options: wampcore.PublishOptions{
+	p := newPublication(&session{conn: &conn{}}, &rules{}, &wampcore.Publish{Options: wampcore.PublishOptions{
 		Eligible: ids, Exclude: []wampcore.ID{}, EligibleAuthID: names, EligibleAuthRole: names, ExcludeAuthID: []string{"m"},
 	}})
 	for _, c := range []struct {
@@ -90,7 +92,7 @@ func BenchmarkLongListOfThoseWhoAreExcluded(b *testing.B) {
 	for i := range 100_000 {
 		o.ExcludeAuthID = append(o.ExcludeAuthID, fmt.Sprintf("somebody %d", i))
 	}
-	p := newPublication(&session{}, &rules{}, &wampcore.Publish{Options: o})
+	p := newPublication(&session{conn: &conn{}}, &rules{}, &wampcore.Publish{Options: o})
 	s := &session{id: 1, authID: "nobody at all"}
 	for b.Loop() {
 		p.eligible(s)
@@ -116,5 +118,43 @@ func TestWhatIsKeptOfCallsThatMayBeRoutedAgainIsBounded(t *testing.T) {
 	}
 	if d.kept != 0 {
 		t.Errorf("%d bytes stay", d.kept)
+	}
+}
+
+func TestPublicationKeepsNoMoreThanItself(t *testing.T) {
+	const publications = 200
+	s := &session{conn: &conn{peer: Peer{Transport: pipe}}}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var kept [publications]publication
+	for i := range kept { // as peers in this process send them: parts of what they have got themselves
+		body, path := []byte(strings.Repeat("[] ", much/3)), strings.Repeat("t", much)
+		kept[i] = newPublication(s, &rules{}, &wampcore.Publish{
+			Topic: wampcore.URI(path[:1]), Payload: wampcore.Payload{Encoding: wampcore.JSON, Args: body[:2:2]},
+		})
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > publications*much/4 {
+		t.Errorf("%d publications of 3 bytes keep %d bytes", publications, grown)
+	}
+	runtime.KeepAlive(&kept)
+}
+
+func TestTopicWhoseNewestDoesNotFitRetainsNothing(t *testing.T) {
+	var r retained
+	keep := func(topic wampcore.URI, size int) {
+		r.keep(publication{id: wampcore.NewID(), at: time.Now(), topic: topic, payload: wampcore.Payload{Args: make([]byte, size)}})
+	}
+	keep("t", 1)
+	keep("full", maxRetainedBytes-1000)
+	keep("t", 1000)
+	if found := r.find(&session{id: 1}, "t", wampcore.MatchExact); len(found) != 0 {
+		t.Errorf("what is not so any more is retained: %d bytes", len(found[0].payload.Args))
+	}
+	keep("t", 2)
+	if found := r.find(&session{id: 1}, "t", wampcore.MatchExact); len(found) != 1 {
+		t.Errorf("got %d", len(found))
 	}
 }

@@ -40,9 +40,10 @@ func (p *Payload) Clone() Payload {
 	return c
 }
 
-// Compact returns the payload, with memory that is not much more than it needs. It is for what is kept for long.
+// Compact returns the payload, with memory that is not much more than it needs. It is for what is kept for long. Bytes that have no buffer
+// may be part of anything, and are copied.
 func (p *Payload) Compact() Payload {
-	if p.buf == nil || cap(p.buf.B) <= 2*p.Size() {
+	if p.Empty() || p.buf != nil && cap(p.buf.B) <= 2*p.Size() {
 		return p.Take()
 	}
 	c := p.Clone()
