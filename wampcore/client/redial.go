@@ -263,7 +263,8 @@ func (r *Redialer) open() (*Session, error) {
 	return Join(ctx, t, cfg)
 }
 
-// Close closes the open session in good order, as Session.Close does, and opens no other. It waits for the handlers.
+// Close closes the open session in good order, as Session.Close does, and opens no other. It waits for the handlers, even
+// when ctx has ended: so have their contexts then.
 func (r *Redialer) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.cancel()

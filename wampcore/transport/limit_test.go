@@ -196,3 +196,23 @@ func TestUnixSocketHasItsModeAndTakesThePlaceOfADeadOne(t *testing.T) {
 		t.Error("there is no such directory")
 	}
 }
+
+func TestUnixSocketOfABusyServerIsNotTaken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	busy, err := transport.Listen(t.Context(), "unix:"+path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = busy.Close() })
+	for range 100_000 { // nobody accepts: until the system refuses
+		c, err := new(net.Dialer).DialContext(t.Context(), "unix", path)
+		if err != nil {
+			break
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	if l, err := transport.Listen(t.Context(), "unix:"+path, 0o600); err == nil {
+		_ = l.Close()
+		t.Error("another listener took the place of one that is served")
+	}
+}

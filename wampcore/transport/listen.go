@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 const unixPrefix = "unix:"
@@ -21,8 +22,7 @@ func Listen(ctx context.Context, address string, mode fs.FileMode) (net.Listener
 	if !ok {
 		return new(net.ListenConfig).Listen(ctx, "tcp", address)
 	}
-	if c, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
-		_ = c.Close()
+	if isServed(ctx, path) {
 		return nil, fmt.Errorf("listen %s: the socket is served by another process", address)
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
@@ -41,6 +41,15 @@ func Listen(ctx context.Context, address string, mode fs.FileMode) (net.Listener
 		return nil, errors.Join(err, l.Close(), os.Remove(hidden))
 	}
 	return &unixListener{UnixListener: u, address: net.UnixAddr{Name: path, Net: "unix"}}, nil
+}
+
+// isServed reports whether somebody listens on a socket.
+func isServed(ctx context.Context, path string) bool {
+	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err == nil {
+		_ = c.Close()
+	}
+	return err == nil || errors.Is(err, syscall.EAGAIN) // who does not get round to accepting
 }
 
 // unixListener is one that was moved to its place.
