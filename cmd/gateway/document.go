@@ -63,9 +63,9 @@ func newDocument(name string, text []byte) (*document, error) {
 	if len(bodies) > 1 {
 		return d, d.render(problem{message: "it has more than one document; want one, without ---"})
 	}
-	d.value = map[string]any{}
 	if len(bodies) == 0 || bodies[0].Body.Type() == ast.CommentType || bodies[0].Body.Type() == ast.NullType {
-		return d, nil
+		// Most likely somebody is about to write it, or could not: it would allow what it has forbidden.
+		return d, d.render(problem{message: "there is nothing in it; write {} if that is what is meant"})
 	}
 	r := reader{document: d, anchors: map[string]ast.Node{}}
 	d.value = r.read(bodies[0].Body, nil, nil)

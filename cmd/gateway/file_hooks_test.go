@@ -96,10 +96,10 @@ func TestGatewayWithANameOrAProxyIsReachedByOthers(t *testing.T) {
 		text    string
 		want    bool
 	}{
-		{nil, "", true},
-		{[]string{"WAMPGATE_HOSTS=gateway.example.com"}, "", false},
+		{nil, "{}", true},
+		{[]string{"WAMPGATE_HOSTS=gateway.example.com"}, "{}", false},
 		{nil, "http: {trusted_proxies: [127.0.0.1]}", false},
-		{[]string{"WAMPGATE_LISTEN=0.0.0.0:80", "WAMPGATE_ALLOW_ANONYMOUS_REMOTE=true"}, "", false},
+		{[]string{"WAMPGATE_LISTEN=0.0.0.0:80", "WAMPGATE_ALLOW_ANONYMOUS_REMOTE=true"}, "{}", false},
 	} {
 		cfg, err := loadConfig(append(c.environ, "WAMPGATE_CONFIG="+written(t, c.text)))
 		if err != nil {

@@ -105,7 +105,7 @@ func TestTheRealmThatIsMeantWhereNoneIsNamed(t *testing.T) {
 		"realms: {a: {}, b: {}}":                       "",
 		"realms: {a: {}, b: {}}\nsettings: {realm: b}": "b",
 		"realms: {a: {}}\nsettings: {realm: c}":        "",
-		"":                                             "realm1",
+		"{}":                                           "realm1",
 	} {
 		cfg, err := loadConfig([]string{"WAMPGATE_CONFIG=" + written(t, text)})
 		if (err != nil) != (want == "") || string(cfg.Realm) != want {
