@@ -22,6 +22,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -1314,6 +1315,23 @@ func TestEventStreamsComeByHTTP2OverTLS(t *testing.T) {
 	for range 10 {
 		if got := next(); !strings.Contains(got, `"args":[7]`) {
 			t.Errorf("got %q", got)
+		}
+	}
+}
+
+func TestSecondSignalNeverKills(t *testing.T) {
+	for i := range 10 {
+		cmd := exec.Command(binary)
+		cmd.Env = append(os.Environ(), "WAMPGATE_LISTEN=127.0.0.1:0")
+		gw := run(t, cmd)
+		gw.expect(`"listening"`)
+		_ = gw.cmd.Process.Signal(syscall.SIGTERM)
+		for range i * 2000 { // they are apart by no time, up to about what the end takes
+			runtime.Gosched()
+		}
+		_ = gw.cmd.Process.Signal(syscall.SIGTERM)
+		if status := gw.exit(); status != 0 && status != 1 {
+			t.Fatalf("after two signals at once the exit status is %d", status)
 		}
 	}
 }

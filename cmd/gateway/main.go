@@ -52,7 +52,8 @@ func serve(environ []string, stderr *os.File) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	hangup := make(chan os.Signal, 1) // until the end: it asks to read files again, and never ends the process
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM) // nobody reads it: no signal kills what has shut down, and still logs that
+	hangup := make(chan os.Signal, 1)                                     // until the end: it asks to read files again, and never ends the process
 	signal.Notify(hangup, syscall.SIGHUP)
 	transport.ReadQuietly()
 	signal.Ignore(syscall.SIGPIPE) // of the log: else the end of who reads it would be the gateway's

@@ -37,15 +37,15 @@ func run(ctx context.Context, stop func(), hangup <-chan os.Signal, cfg config, 
 	case <-ctx.Done():
 	case err = <-g.failed:
 	}
-	stop()
+	second := make(chan os.Signal, 1)
+	signal.Notify(second, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(second)
+	stop() // not before: a signal in between would kill
 	log.Info().Msg("shutting down")
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.ShutdownTimeout)
 	defer cancel()
 	grace, cut := context.WithCancelCause(grace)
 	defer cut(nil)
-	second := make(chan os.Signal, 1)
-	signal.Notify(second, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(second)
 	watching, unwatch := context.WithCancel(grace)
 	var watch sync.WaitGroup
 	watch.Go(func() {
