@@ -113,7 +113,7 @@ func (c *conn) authenticate(p *policy, m *wampcore.Hello, session wampcore.ID) (
 	case c.reason() != nil: // the time is over, or the router shuts down
 		return Identity{}, "", c.reason()
 	case err != nil:
-		return Identity{}, "", c.refused(method, err)
+		return Identity{}, "", c.refused(login, err)
 	}
 	return id.withDefaults(method), method, nil
 }
@@ -123,13 +123,12 @@ var errNoMethod = &wampcore.Error{
 }
 
 // refused is what the peer is told of an Authenticator's error.
-func (c *conn) refused(method string, err error) error {
+func (c *conn) refused(l *Login, err error) error {
 	if _, ok := errors.AsType[*wampcore.Error](err); ok {
 		return err
 	}
 	c.router.complain(func() {
-		c.router.cfg.Log.WithLevel(zerolog.ErrorLevel).Err(err).Str("authmethod", method).Str("peer", c.peer.Address).
-			Msg("authentication failed")
+		c.router.cfg.Log.WithLevel(zerolog.ErrorLevel).Err(err).Str("authmethod", l.Method).Func(c.wanted(l.Realm, l.AuthID)).Msg("authentication failed")
 	})
 	return &wampcore.Error{URI: wampcore.ErrAuthenticationFailed, Message: "the authentication could not be done"}
 }

@@ -2,8 +2,11 @@ package router
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/wampgate/wampgate/wampcore"
 )
@@ -28,7 +31,7 @@ func (c *conn) handshake(wait time.Duration, timeout error) (*session, error) {
 
 // hello has a HELLO of its own: what was received is the transport's again while AUTHENTICATE is waited for.
 func (c *conn) hello(m wampcore.Hello) (_ *session, err error) {
-	defer func() { c.router.countRefusal(err) }()
+	defer func() { c.refusal(&m, err) }()
 	p, err := c.router.policy(m.Realm)
 	if err != nil {
 		return nil, err
@@ -91,12 +94,36 @@ func (c *conn) still(s *session, p *policy) error {
 	case c.reason() != nil:
 		return c.reason()
 	case err != nil:
-		return c.refused(s.login, err)
+		return c.refused(&Login{Realm: p.cfg.Name, AuthID: s.authID, Method: s.login}, err)
 	case !holds:
 		return errLoginGone
 	}
 	return nil
 }
+
+// refusal counts, and logs, that the peer is not let in.
+func (c *conn) refusal(m *wampcore.Hello, err error) {
+	c.router.countRefusal(err)
+	_, violation := errors.AsType[*wampcore.ProtocolError](err)
+	e, refused := errors.AsType[*wampcore.Error](err)
+	if !violation && !refused || refused && e.URI == wampcore.ErrAuthenticationFailed || c.peer.Transport == pipe {
+		return // it is let in, or is gone; it is logged with its cause; it is in this process
+	}
+	c.router.refusals.Do(func() {
+		c.router.cfg.Log.WithLevel(zerolog.WarnLevel).Err(err).Func(c.wanted(m.Realm, m.Details.AuthID)).Msg("session refused")
+	})
+}
+
+// wanted adds to a line of the log what a peer wanted to be, as far as it fits.
+func (c *conn) wanted(realm wampcore.URI, authID string) func(*zerolog.Event) {
+	return func(line *zerolog.Event) {
+		line.Str("realm", string(realm[:min(len(realm), maxLogged)])).Str("authid", authID[:min(len(authID), maxLogged)]).
+			Str("transport", c.peer.Transport).Str("peer", c.peer.Address)
+	}
+}
+
+// maxLogged bounds what is logged of a text that a stranger has sent.
+const maxLogged = 128
 
 var clientRoles = [...]wampcore.Role{ //nolint:gochecknoglobals // a constant table
 	wampcore.RolePublisher, wampcore.RoleSubscriber, wampcore.RoleCaller, wampcore.RoleCallee,

@@ -37,6 +37,7 @@ type Router struct {
 	counters counters
 
 	complaints rate.Sometimes // about what peers can have happen as often as they like
+	refusals   rate.Sometimes // are logged apart: whoever guesses does not hide what fails
 	made       time.Time
 	door       atomic.Pointer[door] // changed by Drain and Finish
 
@@ -63,6 +64,7 @@ func New(cfg Config) (*Router, error) {
 		strangers: map[net.Conn]struct{}{},
 		// A log that somebody else fills is no use.
 		complaints: rate.Sometimes{First: 10, Interval: time.Second},
+		refusals:   rate.Sometimes{First: 10, Interval: time.Second},
 	}
 	r.door.Store(new(door))
 	r.apply(&batch{}, newPolicies(cfg.Realms))
