@@ -212,12 +212,6 @@ func TestErrorsOfCalleesHaveTheStatusOfTheTable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f.register(t, "late", func(context.Context, *client.Invocation) (wampcore.Payload, error) {
-		return wampcore.Payload{}, &wampcore.Error{URI: wampcore.ErrTimeout} // as callees say it that keep the deadline themselves
-	})
-	if rec := f.do(t, http.MethodPost, "/v1/call/late", ""); !strings.Contains(rec.Body.String(), `"detail":"the deadline passed before the answer came"`) {
-		t.Errorf("got %s", rec.Body)
-	}
 	f.register(t, "q", func(context.Context, *client.Invocation) (wampcore.Payload, error) {
 		p, err := wampcore.NewPayload(wampcore.CBOR, nil, map[string]any{"http_status": 418})
 		if err != nil {
@@ -227,6 +221,24 @@ func TestErrorsOfCalleesHaveTheStatusOfTheTable(t *testing.T) {
 	})
 	if rec := f.do(t, http.MethodPost, "/v1/call/q", "", "X-Request-Id", "mine"); rec.Code != 418 || rec.Header().Get("X-Request-Id") != "mine" {
 		t.Errorf("got %d %v", rec.Code, rec.Header())
+	}
+}
+
+func TestErrorsThatComeWithoutAWordHaveADetail(t *testing.T) {
+	f := newFace(t)
+	f.register(t, "late", func(context.Context, *client.Invocation) (wampcore.Payload, error) {
+		return wampcore.Payload{}, &wampcore.Error{URI: wampcore.ErrTimeout} // as callees say it that keep the deadline themselves
+	})
+	for _, path := range []string{"/v1/sessions/5", "/v1/registrations/555", "/v1/subscriptions/555"} {
+		if rec := f.do(t, http.MethodGet, path, ""); rec.Code != http.StatusNotFound || !strings.Contains(rec.Body.String(), `"detail":"there is no `) {
+			t.Errorf("%s: got %d %s", path, rec.Code, rec.Body)
+		}
+	}
+	if rec := f.do(t, http.MethodGet, "/v1/register/late", ""); rec.Code != http.StatusConflict || !strings.Contains(rec.Body.String(), "is registered already") {
+		t.Errorf("got %d %s", rec.Code, rec.Body)
+	}
+	if rec := f.do(t, http.MethodPost, "/v1/call/late", ""); !strings.Contains(rec.Body.String(), `"detail":"the deadline passed before the answer came"`) {
+		t.Errorf("got %s", rec.Body)
 	}
 }
 
@@ -368,7 +380,7 @@ func TestHostsOtherThanTheOwnAreRefused(t *testing.T) {
 	for host, want := range map[string]int{
 		"localhost:8080": 200, "127.0.0.1": 200, "[::1]:80": 200, "gateway.example": 200, "a.apps.example": 200,
 		"LocalHost:8080": 200, "Gateway.Example.": 200, "A.apps.example:80": 200,
-		"apps.example": 421, ".apps.example": 421, "evil.example": 421, "gateway.example.evil.example": 421,
+		"apps.example": 421, ".apps.example": 421, "evil.example": 421, "gateway.example.evil.example": 421, "": 421,
 	} {
 		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/livez", nil)
 		req.Host = host
@@ -376,6 +388,9 @@ func TestHostsOtherThanTheOwnAreRefused(t *testing.T) {
 		f.handler.ServeHTTP(rec, req)
 		if rec.Code != want {
 			t.Errorf("%s: got %d, want %d", host, rec.Code, want)
+		}
+		if host == "" && !strings.Contains(rec.Body.String(), "send the header Host") {
+			t.Errorf("got %s", rec.Body)
 		}
 	}
 }

@@ -57,8 +57,7 @@ func (a *api) answering(next http.Handler) answering {
 		defer a.rescue(r, facts)
 		if !a.hostAllowed(r.Host) {
 			a.refused[refusedHost].Add(1)
-			newProblem(http.StatusMisdirectedRequest,
-				"the host "+r.Host+" is not one that this gateway answers for; name it in WAMPGATE_HOSTS").write(rec, r)
+			newProblem(http.StatusMisdirectedRequest, foreignHost(r.Host)).write(rec, r)
 			return nil
 		}
 		if p := tooLarge(r); p != nil {
@@ -176,6 +175,13 @@ func tooLarge(r *http.Request) *problem {
 // sane reports whether a client's request id may stand in logs.
 func sane(id string) bool {
 	return id != "" && len(id) <= 128 && !strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' })
+}
+
+func foreignHost(host string) string {
+	if host == "" { // as the checks of load balancers over HTTP/1.0
+		return "the request is for no host; send the header Host"
+	}
+	return "the host " + host + " is not one that this gateway answers for; name it in WAMPGATE_HOSTS"
 }
 
 // hostAllowed keeps pages away that had their own name resolve to this machine.

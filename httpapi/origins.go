@@ -37,11 +37,11 @@ func (a *api) origins(next http.Handler) (http.Handler, error) {
 		AllowCredentials: a.cfg.Credentials,
 		AllowedMethods:   []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
 		AllowedHeaders: []string{
-			"Accept", "Authorization", "Content-Type", apiKeyHeader, "Last-Event-ID", "Idempotency-Key", "X-Request-Id",
+			"Accept", "Authorization", "Content-Type", "Content-Encoding", apiKeyHeader, "Last-Event-ID", "If-None-Match", "Idempotency-Key", "X-Request-Id",
 			"Wamp-Timeout-Ms", "Connect-Timeout-Ms", "Grpc-Timeout", "traceparent", "tracestate",
 		},
 		ExposedHeaders: []string{
-			"Wamp-Error", cursorHeader, "X-Request-Id", "Retry-After", "WWW-Authenticate", "Allow", "Accept-Post", "Location", "Idempotency-Replayed",
+			"Wamp-Error", cursorHeader, "X-Request-Id", "Retry-After", "WWW-Authenticate", "Allow", "Accept-Post", "Location", "ETag", "Idempotency-Replayed",
 		},
 		MaxAge: corsMaxAge,
 	}).Handler(next), nil

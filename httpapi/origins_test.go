@@ -30,10 +30,10 @@ const app = "https://app.example.com"
 func TestPagesOfNamedOriginsMaySendAndRead(t *testing.T) {
 	f := newFace(t, known, func(cfg *httpapi.Config) { cfg.Origins = []string{app} })
 	rec := crossOrigin(t, f, http.MethodOptions, "/v1/call/p", app,
-		"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type,wamp-timeout-ms")
+		"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-encoding,content-type,if-none-match,wamp-timeout-ms")
 	h := rec.Header()
 	if rec.Code != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != app || h.Get("Access-Control-Allow-Methods") != "POST" ||
-		h.Get("Access-Control-Allow-Headers") != "authorization,content-type,wamp-timeout-ms" || h.Get("Access-Control-Allow-Credentials") != "" {
+		h.Get("Access-Control-Allow-Headers") != "authorization,content-encoding,content-type,if-none-match,wamp-timeout-ms" || h.Get("Access-Control-Allow-Credentials") != "" {
 		t.Errorf("preflight: got %d %v", rec.Code, h)
 	}
 	rec = crossOrigin(t, f, http.MethodPost, "/v1/call/p", app, as("joe")...)
@@ -42,7 +42,7 @@ func TestPagesOfNamedOriginsMaySendAndRead(t *testing.T) {
 	if rec.Code != http.StatusNotFound || h.Get("Access-Control-Allow-Origin") != app || !strings.Contains(strings.Join(h.Values("Vary"), ","), "Origin") {
 		t.Errorf("got %d %v", rec.Code, h)
 	}
-	for _, name := range []string{"wamp-error", "wamp-cursor", "x-request-id", "retry-after"} {
+	for _, name := range []string{"wamp-error", "wamp-cursor", "x-request-id", "retry-after", "etag"} {
 		if !strings.Contains(exposed, name) {
 			t.Errorf("%s is not exposed by %q", name, exposed)
 		}

@@ -192,6 +192,16 @@ func ownProblem(err error) *problem {
 
 const lateAnswer = "the deadline passed before the answer came"
 
+// unsaid is the detail of errors that routers and callees answer with without a word.
+var unsaid = map[wampcore.URI]string{ //nolint:gochecknoglobals // a constant table
+	wampcore.ErrTimeout:                lateAnswer,
+	wampcore.ErrCanceled:               "the call was cancelled before the answer came",
+	wampcore.ErrProcedureAlreadyExists: "the procedure is registered already, and not to be shared in this way",
+	wampcore.ErrNoSuchSession:          "there is no session of this id",
+	wampcore.ErrNoSuchRegistration:     "there is no registration of this id",
+	wampcore.ErrNoSuchSubscription:     "there is no subscription of this id",
+}
+
 func wampProblem(e *wampcore.Error) *problem {
 	m := meaningOf(e.URI)
 	payload := e.Payload.Transcode(wampcore.JSON)
@@ -209,8 +219,8 @@ func wampProblem(e *wampcore.Error) *problem {
 	if p.Detail == "" {
 		_ = e.Payload.DecodeArgs(&p.Detail) // the first argument, if it is a text
 	}
-	if p.Detail == "" && e.URI == wampcore.ErrTimeout { // callees say no more
-		p.Detail = lateAnswer
+	if p.Detail == "" {
+		p.Detail = unsaid[e.URI]
 	}
 	if _, known := meanings[e.URI]; !known && !e.URI.Reserved() {
 		p.Status = callersStatus(e.Payload, 0)
