@@ -3,6 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -188,12 +189,20 @@ func (a *api) handler(h func(http.ResponseWriter, *http.Request) error) http.Han
 // is.
 func (a *api) asked(r *http.Request, p *problem) *problem {
 	a.errors.apply(p)
-	who := requesterOf(r)
-	if who.Realm != "" && who.AuthRole == "" && p.WAMP != nil && p.Status == http.StatusForbidden && len(a.auth.Load().Methods) > 0 &&
-		meanings[p.WAMP.Error].title == meanings[wampcore.ErrNotAuthorized].title {
+	if p.WAMP == nil {
+		return p
+	}
+	who, ways := requesterOf(r), len(a.auth.Load().Methods) > 0
+	stranger := who.Realm != "" && who.AuthRole == "" && p.WAMP.Error.Reserved()
+	if stranger && ways && p.Status == http.StatusForbidden && meanings[p.WAMP.Error].title == meanings[wampcore.ErrNotAuthorized].title {
 		p.Status = http.StatusUnauthorized
 	}
-	if p.WAMP != nil && p.Status == http.StatusUnauthorized {
+	unasked := p.Status == http.StatusUnauthorized && ways                // it has not said who it is
+	unheard := p.Status == http.StatusForbidden && sentCredentials(r) > 0 // it has, where nobody listens
+	if stranger && (unasked || unheard) {
+		p.Detail = strings.TrimPrefix(p.Detail+"; ", "; ") + a.teach()
+	}
+	if p.Status == http.StatusUnauthorized {
 		p.header["Www-Authenticate"] = a.challenges(r, notRefused)
 	}
 	return p

@@ -223,7 +223,7 @@ func (a *api) judge(r *http.Request, sent int) (*Grant, error) {
 	case sent > 0:
 		return nil, a.unauthorized(r, refusedCredentials, "these credentials are of no kind or issuer that this gateway knows")
 	case auth.NoAnonymous != nil && auth.NoAnonymous(r):
-		return nil, a.unauthorized(r, refusedAnonymous, "say who you are: "+a.teach())
+		return nil, a.unauthorized(r, refusedAnonymous, a.teach())
 	default:
 		return nil, nil //nolint:nilnil // nobody in particular
 	}
@@ -282,14 +282,15 @@ func (a *api) schemes() []string {
 	return all
 }
 
+// teach says how a request tells who it is from.
 func (a *api) teach() string {
 	if len(a.auth.Load().Methods) == 0 {
-		return "but nobody can, no method of authentication is configured"
+		return "credentials of requests do not count: no method of authentication is configured for HTTP"
 	}
 	if all := a.schemes(); len(all) > 0 {
-		return "send an Authorization header of the scheme " + strings.Join(all, " or ")
+		return "say who you are: send an Authorization header of the scheme " + strings.Join(all, " or ")
 	}
-	return "show a client certificate"
+	return "say who you are: show a client certificate"
 }
 
 // The schemes of Authorization headers.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wampgate/wampgate/httpapi"
+	"github.com/wampgate/wampgate/router"
 	"github.com/wampgate/wampgate/wampcore"
 	"github.com/wampgate/wampgate/wampcore/client"
 )
@@ -146,6 +147,18 @@ func TestRequestsWithoutCredentials(t *testing.T) {
 	}
 }
 
+func TestCredentialsThatDoNotCountAreSaidTo(t *testing.T) {
+	f := newFaceOver(t, router.RealmConfig{Name: "realm1", Roles: map[string]router.Role{"anonymous": {}}})
+	const said = "credentials of requests do not count"
+	rec := f.do(t, http.MethodPost, "/v1/call/p", "", as("joe")...)
+	if rec.Code != http.StatusForbidden || !strings.Contains(rec.Body.String(), "may not call p; "+said) {
+		t.Errorf("got %d %s", rec.Code, rec.Body)
+	}
+	if rec := f.do(t, http.MethodPost, "/v1/call/p", ""); rec.Code != http.StatusForbidden || strings.Contains(rec.Body.String(), said) {
+		t.Errorf("without credentials got %d %s", rec.Code, rec.Body)
+	}
+}
+
 func TestWhatAnonymousMayNotIsAskedForCredentials(t *testing.T) {
 	f := newFace(t, known)
 	f.register(t, "p", func(context.Context, *client.Invocation) (wampcore.Payload, error) {
@@ -154,6 +167,9 @@ func TestWhatAnonymousMayNotIsAskedForCredentials(t *testing.T) {
 	rec := f.do(t, http.MethodPost, "/v1/call/p", "")
 	if rec.Code != http.StatusUnauthorized || rec.Header().Get("Www-Authenticate") == "" {
 		t.Errorf("anonymous got %d %v, want 401", rec.Code, rec.Header())
+	}
+	if !strings.Contains(rec.Body.String(), `"detail":"say who you are: send an Authorization header of the scheme Bearer"`) {
+		t.Errorf("anonymous is not told what to do: %s", rec.Body)
 	}
 	if rec := f.do(t, http.MethodPost, "/v1/call/p", "", as("joe")...); rec.Code != http.StatusForbidden {
 		t.Errorf("joe got %d, want 403", rec.Code)

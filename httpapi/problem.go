@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -124,8 +125,8 @@ func asProblem(err error) *problem {
 	if e, ok := errors.AsType[*bridge.BodyError](err); ok {
 		return newProblem(http.StatusBadRequest, e.Detail)
 	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return refuse(http.StatusRequestEntityTooLarge, refusedBody, "the body is larger than this gateway takes")
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return refuse(http.StatusRequestEntityTooLarge, refusedBody, fmt.Sprintf("the body is larger than the %d bytes that this gateway takes", e.Limit))
 	}
 	if e, ok := errors.AsType[*bridge.GapError](err); ok {
 		return newProblem(http.StatusGone, "the stream cannot go on where it was: "+e.Reason)
