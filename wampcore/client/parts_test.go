@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/wampgate/wampgate/wampcore"
 	"github.com/wampgate/wampgate/wampcore/client"
@@ -269,5 +271,31 @@ func TestEventHandlerThatPanicsEndsItsSessionAlone(t *testing.T) {
 		}
 		_, err = other.Publish(t.Context(), "t", wampcore.Payload{}, wampcore.PublishOptions{Acknowledge: true})
 		expectErr(t, err, nil)
+	})
+}
+
+// A handler that ends its goroutine does what a test's Fatal does.
+func TestHandlersThatEndTheirGoroutinesHaveFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRouter(t)
+		s, other := join(t, r.Dial(), client.Config{}), join(t, r.Dial(), client.Config{})
+		_, err := s.Register(t.Context(), "p", func(context.Context, *client.Invocation) (wampcore.Payload, error) {
+			runtime.Goexit()
+			return wampcore.Payload{}, nil
+		}, wampcore.RegisterOptions{})
+		expectErr(t, err, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err = other.Call(ctx, "p", wampcore.Payload{}, wampcore.CallOptions{})
+		expectErr(t, err, &wampcore.Error{URI: wampcore.ErrRuntime})
+		_, err = s.Subscribe(t.Context(), "t", func(context.Context, *wampcore.Event) { runtime.Goexit() }, wampcore.SubscribeOptions{})
+		expectErr(t, err, nil)
+		_, err = other.Publish(t.Context(), "t", wampcore.Payload{}, wampcore.PublishOptions{Acknowledge: true})
+		expectErr(t, err, nil)
+		select {
+		case <-s.Done():
+		case <-ctx.Done():
+			t.Error("the session goes on without its handler")
+		}
 	})
 }

@@ -214,13 +214,20 @@ func (s *Session) run(ctx context.Context, h InvocationHandler, inv *Invocation)
 		defer cancel()
 	}
 	var payload wampcore.Payload
-	var err error
+	err := errExited
+	defer func() { s.answer(ctx, inv, payload, err) }()
 	select {
 	case s.slots <- struct{}{}:
 		payload, err = s.protect(ctx, h, inv)
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
+}
+
+var errExited = errors.New("the handler ended its goroutine")
+
+// answer answers an invocation whose handler is over.
+func (s *Session) answer(ctx context.Context, inv *Invocation, payload wampcore.Payload, err error) {
 	if err != nil && ctx.Err() != nil { // a handler that gives up says why it had to
 		if e, ok := errors.AsType[*wampcore.Error](context.Cause(ctx)); ok {
 			err = e

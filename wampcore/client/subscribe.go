@@ -152,14 +152,18 @@ func (s *Session) dispatch(ctx context.Context, shared *subscription) {
 	}
 }
 
-// handleEvent runs a handler; one that panics ends the session, not the program.
+// handleEvent runs a handler; one that panics, or ends its goroutine, ends the session, not the program.
 func (s *Session) handleEvent(ctx context.Context, h EventHandler, e *wampcore.Event) {
+	returned := false
 	defer func() {
 		if v := recover(); v != nil {
 			s.cancel(fmt.Errorf("client: an event handler panicked: %v\n%s", v, debug.Stack()))
+		} else if !returned { // by runtime.Goexit, as a test's Fatal does
+			s.cancel(errors.New("client: an event handler ended its goroutine"))
 		}
 	}()
 	h(ctx, e)
+	returned = true
 }
 
 // event queues an event for its handlers. The message may be shared, or the transport's: it is copied.
