@@ -209,6 +209,8 @@ func (c *config) validate() error {
 	for _, h := range c.Hosts {
 		if strings.ContainsAny(h, "/: ") {
 			bad("Hosts", "%q is no host name; want one such as gateway.example.com, without scheme and port", h)
+		} else if i := strings.LastIndexByte(h, '*'); i > 0 || i == 0 && len(h) > 1 && h[1] != '.' {
+			bad("Hosts", "%q has a * where it stands for nothing; it is for the beginning, such as *.example.com, which covers all that is below that", h)
 		}
 	}
 	for _, o := range c.Origins {

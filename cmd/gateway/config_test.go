@@ -114,6 +114,8 @@ func TestMistakeIsNamedWithItsVariable(t *testing.T) {
 		{"WAMPGATE_TRUST_LEVELS=backend", `WAMPGATE_TRUST_LEVELS: "backend" is no trust level`},
 		{"WAMPGATE_TRUST_LEVELS=a=-1", `WAMPGATE_TRUST_LEVELS: "a=-1" is no trust level`},
 		{"WAMPGATE_HOSTS=https://x", `WAMPGATE_HOSTS: "https://x" is no host name`},
+		{"WAMPGATE_HOSTS=wampgate.*.svc", `WAMPGATE_HOSTS: "wampgate.*.svc" has a * where it stands for nothing; it is for the beginning`},
+		{"WAMPGATE_HOSTS=*example.com", `WAMPGATE_HOSTS: "*example.com" has a * where it stands for nothing`},
 		{"WAMPGATE_ORIGINS=app.example.com", `WAMPGATE_ORIGINS: "app.example.com" is no origin`},
 		{"WAMPGATE_MAX_BODY=0", `WAMPGATE_MAX_BODY: "0" is no size`},
 		{"WAMPGATE_MAX_BODY=2GiB", `WAMPGATE_MAX_BODY: "2GiB" is no size`},
