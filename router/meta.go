@@ -1,7 +1,6 @@
 package router
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -125,14 +124,29 @@ func argURI(in wampcore.Payload, what string) (wampcore.URI, wampcore.Match, err
 	return "", 0, invalidArgument("match is exact, prefix or wildcard")
 }
 
-// byMatch is what the list procedures return: ids by matching policy, in rising order.
-func byMatch[T any](entries map[wampcore.ID]*T, match func(*T) wampcore.Match) map[string][]wampcore.ID {
-	lists := map[string][]wampcore.ID{"exact": {}, "prefix": {}, "wildcard": {}}
-	for _, id := range slices.Sorted(maps.Keys(entries)) {
-		policy := match(entries[id]).String()
+// idLists are ids by matching policy.
+type idLists [wampcore.MatchWildcard + 1][]wampcore.ID
+
+// byMatch returns the ids of all entries. It is done under the realm's lock: what the lists are to be like comes later.
+func byMatch[T any](entries map[wampcore.ID]*T, match func(*T) wampcore.Match) (lists idLists) {
+	for id, entry := range entries {
+		policy := match(entry)
 		lists[policy] = append(lists[policy], id)
 	}
 	return lists
+}
+
+// reply is what the list procedures return: the lists by their policies' names, in rising order.
+func (lists idLists) reply() reply {
+	named := map[string][]wampcore.ID{}
+	for i, ids := range lists {
+		if ids == nil {
+			ids = []wampcore.ID{}
+		}
+		slices.Sort(ids)
+		named[wampcore.Match(i).String()] = ids
+	}
+	return values(named)
 }
 
 // found returns an entry's id, null if there is none.

@@ -16,8 +16,9 @@ func (reg *registration) describe() map[string]any {
 
 func registrationList(_ *batch, caller *session, _ wampcore.Payload) (reply, error) {
 	caller.realm.mu.RLock()
-	defer caller.realm.mu.RUnlock()
-	return values(byMatch(caller.realm.dealer.byID, (*registration).policy)), nil
+	lists := byMatch(caller.realm.dealer.byID, (*registration).policy)
+	caller.realm.mu.RUnlock()
+	return lists.reply(), nil
 }
 
 func registrationLookup(_ *batch, caller *session, in wampcore.Payload) (reply, error) {

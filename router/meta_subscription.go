@@ -19,8 +19,9 @@ func (sub *subscription) describe() map[string]any {
 
 func subscriptionList(_ *batch, caller *session, _ wampcore.Payload) (reply, error) {
 	caller.realm.mu.RLock()
-	defer caller.realm.mu.RUnlock()
-	return values(byMatch(caller.realm.broker.byID, (*subscription).policy)), nil
+	lists := byMatch(caller.realm.broker.byID, (*subscription).policy)
+	caller.realm.mu.RUnlock()
+	return lists.reply(), nil
 }
 
 func subscriptionLookup(_ *batch, caller *session, in wampcore.Payload) (reply, error) {

@@ -1,7 +1,6 @@
 package router
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/wampgate/wampgate/wampcore"
@@ -28,19 +27,14 @@ type definition struct {
 
 // remove forgets what a leaving session has defined.
 func (c *catalog) remove(b *batch, s *session) {
-	if s.defined == 0 {
-		return
-	}
-	for uri, d := range c.definitions {
-		if d.owner == s {
-			c.undefine(b, s, uri)
-		}
+	for len(s.defined) > 0 {
+		c.undefine(b, s, s.defined[len(s.defined)-1])
 	}
 }
 
 func (c *catalog) undefine(b *batch, s *session, uri wampcore.URI) {
 	delete(c.definitions, uri)
-	s.defined--
+	s.defined = slices.DeleteFunc(s.defined, func(other wampcore.URI) bool { return other == uri })
 	s.realm.announce(b, "wamp.reflect.on_undefine", func() []any { return []any{uri} })
 }
 
@@ -78,11 +72,11 @@ func reflectDefine(b *batch, caller *session, in wampcore.Payload) (reply, error
 		return reply{}, nil
 	case what.Type != "topic" && what.Type != "procedure" && what.Type != "error":
 		return reply{}, errDefinition
-	case !known && caller.defined >= maxDefinitions:
+	case !known && len(caller.defined) >= maxDefinitions:
 		return reply{}, errTooMany
 	}
 	if !known {
-		caller.defined++
+		caller.defined = append(caller.defined, uri)
 	}
 	if r.catalog.definitions == nil {
 		r.catalog.definitions = map[wampcore.URI]definition{}
@@ -129,28 +123,26 @@ func reflectionList(kind string) metaProcedure {
 
 // uris returns the URIs of one kind in order.
 func (r *realm) uris(kind string) []wampcore.URI {
-	set := map[wampcore.URI]struct{}{}
+	uris := []wampcore.URI{}
 	r.mu.RLock()
 	for uri, d := range r.catalog.definitions {
 		if d.kind == kind {
-			set[uri] = struct{}{}
+			uris = append(uris, uri)
 		}
 	}
 	switch kind {
 	case "procedure":
 		for _, reg := range r.dealer.byID {
-			set[reg.procedure] = struct{}{}
+			uris = append(uris, reg.procedure)
 		}
 	case "topic":
 		for _, sub := range r.broker.byID {
-			set[sub.topic] = struct{}{}
+			uris = append(uris, sub.topic)
 		}
 	}
 	r.mu.RUnlock()
-	if uris := slices.Sorted(maps.Keys(set)); uris != nil {
-		return uris
-	}
-	return []wampcore.URI{}
+	slices.Sort(uris)
+	return slices.Compact(uris)
 }
 
 // reflectionDescribe returns a procedure that describes one URI of a kind: a dict of the URI, its definition (null if it

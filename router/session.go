@@ -46,10 +46,10 @@ type session struct {
 	invocations    map[wampcore.ID]*invocation // open, by INVOCATION.Request
 	unfinished     []wampcore.ID               // calls that were answered before their caller had sent all of them
 	testaments     testaments
-	principal      *principal // set when it joins
-	defined        int        // definitions in the realm's catalog
-	buried         bool       // ended by kill_all: nothing is said of it
-	leaving        bool       // it gets no more calls, and makes none; it ends when those that are open are answered
+	principal      *principal     // set when it joins
+	defined        []wampcore.URI // in the realm's catalog
+	buried         bool           // ended by kill_all: nothing is said of it
+	leaving        bool           // it gets no more calls, and makes none; it ends when those that are open are answered
 }
 
 func (s *session) welcome(extra wampcore.Raw) *wampcore.Welcome {
