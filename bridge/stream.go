@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -271,26 +269,6 @@ func (s *Stream) request(build func(wampcore.ID) wampcore.Message) wampcore.ID {
 	return s.lastRequest
 }
 
-// outgoing are frames on their way, with what there is to know of them if they have to wait.
-type outgoing struct {
-	frames [][]byte
-	topics []wampcore.URI // only where somebody wants to know
-}
-
-var outgoings = sync.Pool{New: func() any { return new(outgoing) }} //nolint:gochecknoglobals // pools are shared
-
-func newOutgoing() *outgoing {
-	o, _ := outgoings.Get().(*outgoing)
-	return o
-}
-
-func (o *outgoing) release() {
-	clear(o.frames)
-	clear(o.topics)
-	o.frames, o.topics = o.frames[:0], o.topics[:0]
-	outgoings.Put(o)
-}
-
 // event takes an event that came. mu is held.
 func (s *Stream) event(o *outgoing, e *wampcore.Event) {
 	if s.err != nil || e.Details.Retained && (s.opening == nil || !s.req.Retained) {
@@ -336,134 +314,6 @@ func (s *Stream) topicOf(e *wampcore.Event) (topic wampcore.URI, reserved bool) 
 		}
 	}
 	return topic, topic.Reserved()
-}
-
-// maxSend is about how many bytes are sent at once, before what does not fit waits as frames.
-const maxSend = 64 << 10
-
-// send sends events, as far as the reader takes them; the others wait. mu is held, and there is a sink.
-func (s *Stream) send(o *outgoing) {
-	sent := 0
-	for sent < len(o.frames) && !s.blocked && s.err == nil {
-		end, size := sent, 0
-		for end < len(o.frames) && size < maxSend {
-			size += len(o.frames[end])
-			end++
-		}
-		s.write(o.frames[sent:end], end-sent, size)
-		sent = end
-	}
-	for i := sent; i < len(o.frames) && s.err == nil; i++ {
-		topic := wampcore.URI("")
-		if len(o.topics) > i {
-			topic = o.topics[i]
-		}
-		s.keep(o.frames[i], topic)
-	}
-}
-
-// write gives frames to the sink. mu is held.
-func (s *Stream) write(frames [][]byte, events, size int) {
-	more, err := s.sink.Send(frames)
-	if err != nil {
-		s.end(fmt.Errorf("%w: %w", ErrHungUp, err))
-		return
-	}
-	s.blocked = !more
-	s.b.streamStats.events.Add(uint64(events))
-	s.b.streamStats.bytes.Add(uint64(size))
-}
-
-// notice sends words of the stream's own. mu is held.
-func (s *Stream) notice(frames ...[]byte) {
-	size := 0
-	for _, f := range frames {
-		size += len(f)
-	}
-	s.write(frames, 0, size)
-}
-
-// keep lets an event wait for the reader. mu is held.
-func (s *Stream) keep(frame []byte, topic wampcore.URI) {
-	dropped, conflated, ok := s.backlog.put(s.req.Slow, frame, topic)
-	s.b.streamStats.dropped.Add(uint64(dropped))
-	s.b.streamStats.conflated.Add(uint64(conflated))
-	if !ok {
-		s.end(ErrSlow)
-	}
-}
-
-// Drained says that the sink takes more, or that it never will.
-func (s *Stream) Drained(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.blocked = false
-	if err != nil {
-		s.end(fmt.Errorf("%w: %w", ErrHungUp, err))
-		return
-	}
-	s.flush()
-	if s.opening != nil {
-		s.notify()
-	}
-}
-
-// flush sends what waits. mu is held.
-func (s *Stream) flush() {
-	if s.err != nil || s.blocked || s.sink == nil || s.backlog.empty() {
-		return
-	}
-	o := newOutgoing()
-	defer o.release()
-	if n := s.backlog.take(o); n > 0 {
-		s.notice(s.req.Frames.Notice("wamp.gap", "", fmt.Appendf(nil, `{"reason":"the reader did not keep up","dropped":%d}`, n)))
-	}
-	s.send(o)
-}
-
-// start begins the heartbeat. mu is held.
-func (s *Stream) start() { s.timer.Reset(s.pause()) }
-
-// beat says that the stream is alive. Every second time it moves the reader's cursor to where the realm is: without it, that of
-// a quiet topic would be forgotten by the router.
-func (s *Stream) beat() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err != nil {
-		return
-	}
-	if s.sink == nil {
-		s.end(context.DeadlineExceeded)
-		return
-	}
-	s.timer.Reset(s.pause())
-	switch s.beats++; {
-	case s.blocked || s.opening != nil:
-	case s.beats%2 == 0 && s.asking == 0:
-		s.askedAt = s.seen
-		s.ask(nil, "")
-		s.notify()
-	default:
-		s.notice(s.req.Frames.Beat(""))
-	}
-}
-
-// pause is the time to the next heartbeat. Streams that began together do not stay together.
-func (s *Stream) pause() time.Duration { return s.req.Heartbeat*3/4 + rand.N(s.req.Heartbeat/2+1) }
-
-// position answers the question of a heartbeat. What was sent meanwhile has moved the cursor further.
-func (s *Stream) position(last wampcore.ID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err != nil || s.blocked || s.opening != nil {
-		return
-	}
-	if last == 0 || s.seen != s.askedAt {
-		s.notice(s.req.Frames.Beat(""))
-		return
-	}
-	s.cursor = last
-	s.notice(s.req.Frames.Beat(Cursor(last)))
 }
 
 // revoked ends the stream when the router takes one of its subscriptions away: its reader would wait in vain. mu is held.
