@@ -93,6 +93,7 @@ func TestWhatStandsIsRestoredOnTheNextSession(t *testing.T) {
 	}
 	redialing(t, cfg, func(t *flaky) {
 		p := t.next()
+		synctest.Wait() // else it may be lost before it is told of
 		var events atomic.Int32
 		sub := start(func() (*client.Standing, error) {
 			return t.r.Subscribe(t.Context(), "t", count(&events), wampcore.SubscribeOptions{Match: wampcore.MatchPrefix})
