@@ -386,7 +386,6 @@ func TestPingsOfAPeerThatDoesNotReadDoNotPileUp(t *testing.T) {
 	}
 }
 
-// FuzzRawFrames sends anything: it may end the connection, no more.
 // Receive would wait for more behind a PING, while answers to what came before it are not flushed.
 func TestRawPingAloneIsNotReady(t *testing.T) {
 	s := serveRaw(t, "tcp", transport.Config{}, nil)
@@ -415,6 +414,7 @@ func TestRawPingAloneIsNotReady(t *testing.T) {
 	}
 }
 
+// FuzzRawFrames sends anything: it may end the connection, no more.
 func FuzzRawFrames(f *testing.F) {
 	f.Add(rawFrame(0, encoded(wampcore.JSON, event(50))))
 	f.Add(append(rawFrame(1, []byte("p")), rawFrame(0, encoded(wampcore.JSON, event(50)))...))
