@@ -222,8 +222,8 @@ func TestUnixSocketOfABusyServerIsNotTaken(t *testing.T) {
 	}
 }
 
-// In a container that is started again, all have the process id that the one had that crashed.
-func TestUnixSocketIsListenedToWhateverACrashedStartHasLeft(t *testing.T) {
+// What that has left is in nobody's way. In a container that is started again, all have the process id of the one that crashed.
+func TestUnixSocketAfterACrashedStart(t *testing.T) {
 	dir := t.TempDir()
 	left, err := new(net.ListenConfig).Listen(t.Context(), "unix", filepath.Join(dir, fmt.Sprintf(".%d", os.Getpid())))
 	if err != nil {

@@ -177,15 +177,7 @@ func TestConnectionOfTheProgramsOwnIsReadAndWrittenByItsMethods(t *testing.T) {
 			if _, err := out.Write([]byte("\x7f\xf1\x00\x00")); err != nil {
 				t.Fatal(err)
 			}
-			nc, err := l.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
-			c, err := AcceptRaw(nc, Config{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = c.Close(0) })
+			c := nextRaw(t, l)
 			if _, err := io.ReadFull(out, make([]byte, 4)); err != nil {
 				t.Fatal(err)
 			}
@@ -205,6 +197,20 @@ func TestConnectionOfTheProgramsOwnIsReadAndWrittenByItsMethods(t *testing.T) {
 			}
 		})
 	}
+}
+
+func nextRaw(t *testing.T, l net.Listener) *Conn {
+	t.Helper()
+	nc, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := AcceptRaw(nc, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close(0) })
+	return c
 }
 
 // serveNothing reads what comes, as an http.Server would.
