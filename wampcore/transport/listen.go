@@ -31,7 +31,7 @@ func Listen(ctx context.Context, address string, mode fs.FileMode) (net.Listener
 	}
 	// The socket comes to its place when it has its mode: nobody can connect before.
 	// Its other name is short: the paths of sockets are.
-	hidden := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%x", rand.Uint32())) //nolint:gosec // it is no secret
+	hidden := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%x", rand.Uint32()))
 	l, err := new(net.ListenConfig).Listen(ctx, "unix", hidden)
 	if err != nil {
 		return nil, err
